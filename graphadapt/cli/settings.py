@@ -1,0 +1,33 @@
+"""How commands read settings that a user overrides by dotted name."""
+
+import tomllib
+from collections.abc import Sequence
+from typing import Any
+
+from graphadapt.errors import ConfigError
+
+__all__ = ["parse_settings"]
+
+
+def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """``["trainer.epochs=3", "features.blocks=['counts']"]`` to names and values.
+
+    A value that is not TOML is taken as text.
+
+    Raises:
+        ConfigError: for a pair without an equals sign.
+
+    Example:
+        >>> parse_settings(["trainer.epochs=3", "data.store=my-store"])
+        {'trainer.epochs': 3, 'data.store': 'my-store'}
+    """
+    settings = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise ConfigError(f"setting {pair!r} has no value; write it as section.name=value")
+        try:
+            settings[name.strip()] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            settings[name.strip()] = text
+    return settings

@@ -1,0 +1,86 @@
+"""``graphadapt train``: from a settings file or preset to a run folder."""
+
+import json
+from pathlib import Path
+
+import click
+
+from graphadapt.cli.settings import parse_settings
+from graphadapt.config import RunConfig
+from graphadapt.errors import ConfigError
+
+__all__ = ["train"]
+
+INTERRUPTED = 130
+
+
+@click.command()
+@click.argument("config", required=False)
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Run folder to write, or to go on with.",
+)
+@click.option(
+    "--set",
+    "pairs",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Override one setting, such as trainer.epochs=3; may be repeated.",
+)
+@click.option("--resume", is_flag=True, help="Go on from the run folder's last checkpoint.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def train(
+    config: str | None, folder: Path, pairs: tuple[str, ...], resume: bool, as_json: bool
+) -> None:
+    """Train a composed model as CONFIG says: a TOML file or the name of a preset.
+
+    With --resume the settings come from the run folder. Several processes train
+    together under `torchrun --nproc-per-node N -m graphadapt train ...`.
+    """
+    from graphadapt.run import Run
+    from graphadapt.trainer.distributed import process_group
+    from graphadapt.trainer.loop import Interrupted
+    from graphadapt.trainer.precision import resolve_device
+
+    settings = None if resume else _new_settings(config, pairs)
+    if resume and (config or pairs):
+        raise ConfigError("--resume takes its settings from the run folder; leave CONFIG and --set")
+    with process_group(resolve_device("auto" if resume else settings.trainer.device)) as workers:
+        if settings is None:
+            run = Run.open(folder, "none")
+        else:
+            run = Run.create(settings, folder, writes=workers.is_first)
+        try:
+            state = run.train(resume=resume, workers=workers)
+        except Interrupted as stop:
+            click.echo(f"{stop}; go on with `graphadapt train --resume -o {folder}`", err=True)
+            raise SystemExit(INTERRUPTED) from None
+        if workers.is_first:
+            _print_result(folder, state.best_epoch, state.best_score, state.seconds, as_json)
+
+
+def _new_settings(config: str | None, pairs: tuple[str, ...]) -> RunConfig:
+    if config is None:
+        raise ConfigError("give a settings file or a preset, or --resume")
+    return RunConfig.from_toml(config).with_settings(parse_settings(pairs))
+
+
+def _print_result(
+    folder: Path, epoch: int, score: float | None, seconds: float, as_json: bool
+) -> None:
+    result = {
+        "run": str(folder),
+        "best_epoch": epoch,
+        "best_validation_score": score,
+        "seconds": round(seconds, 1),
+    }
+    if as_json:
+        click.echo(json.dumps(result))
+        return
+    shown = "none" if score is None else f"{score:.4f}"
+    click.echo(f"Trained {folder} in {seconds:.0f} s; best validation score {shown}")
+    click.echo(f"Next: graphadapt evaluate {folder}")

@@ -1,0 +1,447 @@
+"""Frozen run settings: one TOML file a run, read once, every key checked.
+
+Each section of the file is one dataclass here. Unknown keys fail and name the nearest known one.
+"""
+
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from graphadapt.errors import ConfigError
+
+__all__ = [
+    "AdapterConfig",
+    "BackboneConfig",
+    "DataConfig",
+    "FeatureConfig",
+    "ObjectiveConfig",
+    "PriorConfig",
+    "RelationConfig",
+    "RelationsConfig",
+    "RoutingConfig",
+    "RunConfig",
+    "SamplerConfig",
+    "TrainerConfig",
+    "preset_names",
+]
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """Which prepared molecules and which of their tasks."""
+
+    store: str = "moleculeace"
+    """Folder of a prepared store, or ``moleculeace`` for the bundled matrix."""
+
+    tasks: tuple[str, ...] = ()
+    """Task names to train on; empty means all."""
+
+    validation_fraction: float = 0.1
+    """Share of training molecules whose cells become validation where the split has none."""
+
+    def __post_init__(self) -> None:
+        _require(
+            0 < self.validation_fraction < 1,
+            f"data.validation_fraction={self.validation_fraction} is not between 0 and 1",
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeatureConfig:
+    """Molecule-level features beside the graph embedding at the readout."""
+
+    blocks: tuple[str, ...] = ()
+    """Feature blocks of the store to join: ``counts``, ``descriptors``, ``columns``."""
+
+    hidden: tuple[int, ...] = (1024, 512)
+    """Widths of the embedding network, input side first."""
+
+    dropout: float = 0.3
+    """Chance to drop a hidden unit while training."""
+
+    input_dropout: float = 0.0
+    """Chance to drop an input feature while training."""
+
+    def __post_init__(self) -> None:
+        _require(
+            len(self.hidden) > 0 and all(width > 0 for width in self.hidden),
+            f"features.hidden={list(self.hidden)} needs at least one positive width",
+        )
+        for name in ("dropout", "input_dropout"):
+            value = getattr(self, name)
+            _require(0 <= value < 1, f"features.{name}={value} is not in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackboneConfig:
+    """The message-passing network."""
+
+    kind: Literal["gin", "gin-virtual-node", "gcn", "gcn-virtual-node", "none"] = "gin-virtual-node"
+    """Architecture, as in OGB's reference; ``none`` leaves only molecule-level features."""
+
+    layers: int = 5
+    width: int = 300
+    dropout: float = 0.5
+    pooling: Literal["mean", "sum"] = "mean"
+    """How node embeddings become one graph embedding."""
+
+    jumping_knowledge: Literal["last", "sum"] = "last"
+    """Which layers' node embeddings are pooled."""
+
+    weights: str = ""
+    """A run folder or safetensors file to start from; empty starts at random."""
+
+    train: Literal["all", "frozen", "partly"] = "all"
+    """Which of the backbone's own weights move."""
+
+    train_layers: tuple[str, ...] = ()
+    """Name patterns of the parameters that move when ``train`` is ``partly``."""
+
+    message_passing: Literal["auto", "dgl", "tensor"] = "auto"
+    """Kernels: DGL's, plain tensors', or DGL's wherever the build supports the device."""
+
+    def __post_init__(self) -> None:
+        _require(self.layers >= 1, f"backbone.layers must be at least 1, got {self.layers}")
+        _require(self.width >= 1, f"backbone.width must be at least 1, got {self.width}")
+        _require(0 <= self.dropout < 1, f"backbone.dropout={self.dropout} is not in [0, 1)")
+        _require(
+            (self.train == "partly") == bool(self.train_layers),
+            "backbone.train_layers and backbone.train='partly' go together: give both or neither",
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdapterConfig:
+    """Size and placement of the low-rank adapters."""
+
+    count: int = 12
+    """K, adapters at every site; 0 trains plain heads without adapters."""
+
+    rank: int = 8
+    """R, the width of the bottleneck."""
+
+    scale: float = 1.0
+    """γ, what the correction is multiplied by."""
+
+    sites: tuple[str, ...] = ()
+    """Name patterns of the backbone's linear layers that receive a bank."""
+
+    readout: bool = True
+    """Whether the readout is a site, where every task keeps its own weights."""
+
+    def __post_init__(self) -> None:
+        _require(self.count >= 0, f"adapters.count must be at least 0, got {self.count}")
+        _require(self.rank >= 1, f"adapters.rank must be at least 1, got {self.rank}")
+        _require(
+            self.count == 0 or self.readout or bool(self.sites),
+            "adapters.count > 0 needs somewhere to sit: set adapters.sites or adapters.readout",
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RelationConfig:
+    """How one task relation matrix is made."""
+
+    kind: Literal["labels", "file", "identity", "uniform", "shuffled"] = "labels"
+    file: str = ""
+    """CSV with a header of task names and one row a task, for ``kind='file'``."""
+
+    shrinkage: float = 20.0
+    """n0: a correlation over n cells is multiplied by n / (n + n0)."""
+
+    minimum_overlap: int = 10
+    """Fewest co-measured molecules that make an edge."""
+
+    neighbours: int = 8
+    """m, edges kept per task before symmetrising."""
+
+    def __post_init__(self) -> None:
+        _require(self.shrinkage >= 0, f"relation shrinkage={self.shrinkage} is negative")
+        _require(
+            self.minimum_overlap >= 2,
+            f"relation minimum_overlap={self.minimum_overlap}: a correlation needs at least 2",
+        )
+        _require(self.neighbours >= 1, f"relation neighbours={self.neighbours}: use at least 1")
+        _require(
+            (self.kind == "file") == bool(self.file),
+            "relation kind='file' and the setting 'file' go together: give both or neither",
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RelationsConfig:
+    """One relation for each consumer, so that an ablation changes one thing."""
+
+    prior: RelationConfig = field(default_factory=RelationConfig)
+    sampler: RelationConfig = field(default_factory=RelationConfig)
+    regulariser: RelationConfig = field(default_factory=RelationConfig)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PriorConfig:
+    """Message passing over tasks and adapters."""
+
+    width: int = 32
+    """p, width of task and adapter embeddings."""
+
+    layers: int = 2
+    """Rounds of propagation over the task graph; 0 leaves embeddings as learned."""
+
+    start: Literal["random", "spectral"] = "random"
+    """Where task embeddings start: anywhere, or with related tasks close together."""
+
+    free: float = 1.0
+    """φ, how far the labels may pull task embeddings from their start; 0 not at all."""
+
+    adapter_graph: bool = True
+    """Whether tasks and adapters exchange messages before routing."""
+
+    def __post_init__(self) -> None:
+        _require(self.width >= 1, f"prior.width must be at least 1, got {self.width}")
+        _require(self.layers >= 0, f"prior.layers must be at least 0, got {self.layers}")
+        _require(self.free >= 0, f"prior.free={self.free} is negative")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoutingConfig:
+    """From logits to adapter weights."""
+
+    temperature: float = 1.0
+    """τ of the softmax over adapters."""
+
+    threshold: float = 0.0
+    """θ: smaller weights become zero, the largest always stays."""
+
+    def __post_init__(self) -> None:
+        _require(self.temperature > 0, f"routing.temperature={self.temperature} must be above 0")
+        _require(0 <= self.threshold < 1, f"routing.threshold={self.threshold} is not in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectiveConfig:
+    """What is minimised beside the task loss."""
+
+    consistency: float = 0.0
+    """λ of the structural regulariser."""
+
+    balance: float = 0.0
+    """Weight of the load-balance term."""
+
+    entropy: float = 0.0
+    """Weight of the routing entropy term."""
+
+    reduction: Literal["task", "cell"] = "task"
+    """Mean over tasks of each task's mean, or mean over labelled cells."""
+
+    def __post_init__(self) -> None:
+        for name in ("consistency", "balance", "entropy"):
+            value = getattr(self, name)
+            _require(value >= 0, f"objective.{name}={value} is negative")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplerConfig:
+    """Which tasks and which molecules make a step."""
+
+    batch_size: int = 256
+    task_count: int = 8
+    """Size of a sampled task set S, at most T."""
+
+    neighbourhood: float = 0.5
+    """Share of steps whose S is a neighbourhood of the relation graph."""
+
+    random: float = 0.25
+    """Share of steps whose S is a uniform random set; the rest take all tasks."""
+
+    def __post_init__(self) -> None:
+        _require(self.batch_size >= 2, f"sampler.batch_size={self.batch_size}: use at least 2")
+        _require(self.task_count >= 1, f"sampler.task_count={self.task_count}: use at least 1")
+        _require(
+            min(self.neighbourhood, self.random) >= 0 and self.neighbourhood + self.random <= 1,
+            f"sampler.neighbourhood={self.neighbourhood} and sampler.random={self.random} "
+            "must be shares that add up to at most 1",
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainerConfig:
+    """Steps, optimiser, precision, saving."""
+
+    epochs: int = 50
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.05
+    """Share of all steps over which the learning rate rises; a cosine follows."""
+
+    final_rate: float = 0.01
+    """Learning rate at the end, as a share of ``learning_rate``."""
+
+    clip: float = 1.0
+    """Largest norm of the gradient; 0 leaves it alone."""
+
+    average: float = 0.0
+    """Decay of the moving average of weights that is evaluated and saved; 0 is none."""
+
+    patience: int = 0
+    """Epochs without a better validation metric before stopping; 0 never stops early."""
+
+    keep: Literal["best", "last"] = "best"
+    """Which checkpoint the run is judged by and exported from."""
+
+    evaluate_every: int = 1
+    """Epochs between validations."""
+
+    checkpoint_seconds: float = 60.0
+    """Least time between two saves of the last checkpoint inside an epoch."""
+
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = 0
+    """CPU threads of torch; 0 leaves torch's own choice."""
+
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.epochs >= 1, f"trainer.epochs must be at least 1, got {self.epochs}")
+        _require(
+            self.learning_rate > 0, f"trainer.learning_rate={self.learning_rate} must be above 0"
+        )
+        _require(0 <= self.warmup < 1, f"trainer.warmup={self.warmup} is not in [0, 1)")
+        _require(0 <= self.average < 1, f"trainer.average={self.average} is not in [0, 1)")
+        _require(self.evaluate_every >= 1, "trainer.evaluate_every must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunConfig:
+    """Everything one training run depends on."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    adapters: AdapterConfig = field(default_factory=AdapterConfig)
+    relation: RelationsConfig = field(default_factory=RelationsConfig)
+    prior: PriorConfig = field(default_factory=PriorConfig)
+    routing: RoutingConfig = field(default_factory=RoutingConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+
+    def __post_init__(self) -> None:
+        _require(
+            self.backbone.kind != "none" or bool(self.features.blocks),
+            "backbone.kind='none' leaves nothing to read: set features.blocks",
+        )
+        _require(
+            self.backbone.kind != "none" or not self.adapters.sites,
+            "adapters.sites name backbone layers, but backbone.kind is 'none'",
+        )
+
+    @classmethod
+    def from_toml(cls, source: str | Path) -> "RunConfig":
+        """Read a TOML file, or the preset of that name.
+
+        Raises:
+            ConfigError: if it is neither, is not TOML, or holds an unknown or unusable setting.
+        """
+        path = Path(source)
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+        elif str(source) in preset_names():
+            text = (resources.files("graphadapt") / "presets" / f"{source}.toml").read_text("utf-8")
+        else:
+            raise ConfigError(
+                f"{str(source)!r} is neither a file nor a preset; presets are "
+                + ", ".join(preset_names())
+            )
+        try:
+            table = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{source} is not TOML: {error}") from error
+        return cls.from_dict(table)
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> "RunConfig":
+        """Build from nested tables, as TOML or JSON gives them."""
+        return _build(cls, table, "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain tables that :meth:`from_dict` reads back."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+    def with_settings(self, settings: Mapping[str, Any]) -> "RunConfig":
+        """Replace settings named by dotted path, such as ``{"trainer.epochs": 3}``."""
+        table = self.to_dict()
+        for dotted, value in settings.items():
+            *sections, key = dotted.split(".")
+            place = table
+            for section in sections:
+                _check_known(section, place, f"section in {dotted!r}")
+                place = place[section]
+            _check_known(key, place, f"setting in {dotted!r}")
+            place[key] = value
+        return type(self).from_dict(table)
+
+
+def preset_names() -> tuple[str, ...]:
+    """Names of the run settings that come with the package."""
+    folder = resources.files("graphadapt") / "presets"
+    return tuple(
+        sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if ".toml" in item.name)
+    )
+
+
+def _check_known(name: str, known: Mapping[str, Any], what: str) -> None:
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "known are " + ", ".join(sorted(known))
+        raise ConfigError(f"unknown {what}: {name!r}; {hint}")
+
+
+def _build(cls: type[Any], table: Mapping[str, Any], where: str) -> Any:
+    hints = get_type_hints(cls)
+    known = {item.name: item for item in fields(cls)}
+    values = {}
+    for key, value in table.items():
+        _check_known(key, known, f"setting under [{where}]" if where else "section")
+        path = f"{where}.{key}" if where else key
+        if is_dataclass(hints[key]):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{path} is a section of settings, got {value!r}")
+            values[key] = _build(typing.cast("type[Any]", hints[key]), value, path)
+        else:
+            values[key] = _typed(hints[key], value, path)
+    return cls(**values)
+
+
+def _typed(hint: Any, value: Any, path: str) -> Any:
+    """Check ``value`` against a plain, tuple or literal type; lists become tuples."""
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            near = get_close_matches(str(value), get_args(hint), n=1)
+            hint_text = f"; did you mean {near[0]!r}?" if near else ""
+            options = ", ".join(repr(option) for option in get_args(hint))
+            raise ConfigError(f"{path}={value!r} is not one of {options}{hint_text}")
+        return value
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{path} is a list, got {value!r}")
+        return tuple(_typed(get_args(hint)[0], item, path) for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+        name = hint.__name__ if not isinstance(hint, types.UnionType) else str(hint)
+        raise ConfigError(f"{path}={value!r} is not of type {name}")
+    return value

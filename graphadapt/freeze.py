@@ -1,0 +1,207 @@
+"""A trained model and a composition to one plain network, prior and routing folded in.
+
+Shapes: G graphs, T tasks of the model, P requested tasks, K adapters, D joined embedding.
+"""
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from graphadapt.adapters.sites import find_sites
+from graphadapt.data.store import TaskInfo
+from graphadapt.errors import ConfigError
+from graphadapt.graphs.batch import GraphBatch
+from graphadapt.model import READOUT, ComposedModel
+from graphadapt.readout.features import FeatureEmbedding
+from graphadapt.routing.composition import mix
+
+__all__ = ["FrozenModel", "Selection", "freeze", "reestimate_norms"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """Which adapters a frozen model keeps; at most one rule, none keeps all mass.
+
+    The largest weight is always kept, and what is kept is scaled to sum to 1.
+    """
+
+    mass: float | None = None
+    """The fewest adapters whose weights reach this sum, in (0, 1]."""
+
+    top_m: int | None = None
+    """This many of the largest, at least 1."""
+
+    threshold: float | None = None
+    """Every weight of at least this, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("mass", "top_m", "threshold") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ConfigError(f"selection by {' and '.join(given)}: give one rule only")
+        if self.mass is not None and not 0 < self.mass <= 1:
+            raise ConfigError(f"selection mass={self.mass} is not in (0, 1]")
+        if self.top_m is not None and self.top_m < 1:
+            raise ConfigError(f"selection top_m={self.top_m} keeps nothing; use at least 1")
+        if self.threshold is not None and not 0 <= self.threshold < 1:
+            raise ConfigError(f"selection threshold={self.threshold} is not in [0, 1)")
+
+    def apply(self, weights: Tensor) -> Tensor:
+        """Keep part of each distribution in the last axis, ``(..., K)`` to ``(..., K)``."""
+        order = weights.argsort(dim=-1, descending=True, stable=True)
+        ranked = weights.gather(-1, order)
+        keep = ranked > 0
+        if self.top_m is not None:
+            keep &= torch.arange(weights.shape[-1], device=weights.device) < self.top_m
+        if self.threshold is not None:
+            keep &= ranked >= self.threshold
+        if self.mass is not None:
+            before = ranked.double().cumsum(-1) - ranked.double()
+            keep &= before < self.mass - 1e-6  # float32 weights sum to 1 within this
+        keep[..., 0] = True
+        kept = torch.zeros_like(weights).scatter(-1, order, ranked * keep)
+        return kept / kept.sum(dim=-1, keepdim=True)
+
+
+class FrozenModel(nn.Module):
+    """One ordinary network: merged backbone, feature embedding, one linear head a task.
+
+    Args:
+        backbone: message-passing network with the corrections added in, or ``None``.
+        features: embedding of molecule-level features, or ``None``.
+        head: D -> P; values of regression tasks come out in the task's own units.
+        tasks: name, kind and units of each output column.
+        composition: weight of each task of the mix, by name.
+        kept: adapters kept at each site, and at the readout for each task.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module | None,
+        features: FeatureEmbedding | None,
+        head: nn.Linear,
+        *,
+        tasks: tuple[TaskInfo, ...],
+        composition: Mapping[str, float],
+        kept: Mapping[str, list[int] | dict[str, list[int]]],
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.features = features
+        self.head = head
+        self.tasks = tasks
+        self.composition = dict(composition)
+        self.kept = dict(kept)
+        self.requires_grad_(False).eval()
+
+    def forward(self, batch: GraphBatch) -> Tensor:
+        """Logits of binary tasks, values in original units of regression tasks, (G, P)."""
+        parts = [] if self.backbone is None else [self.backbone(batch)]
+        if self.features is not None:
+            parts.append(self.features(batch.features))
+        answers: Tensor = self.head(torch.cat(parts, dim=-1))
+        return answers
+
+
+@torch.no_grad()
+def freeze(
+    model: ComposedModel,
+    *,
+    tasks: Sequence[str] = (),
+    composition_T: Tensor | None = None,
+    selection: Selection | None = None,
+) -> FrozenModel:
+    r"""Fold routing and adapters of one composition into plain weights.
+
+    .. math:: W' = W + \gamma \sum_k \alpha_k V_k U_k, \qquad
+              u'_t = (I + \gamma \sum_k g_{t,k} V_k U_k)^\top u_t
+
+    and for regression :math:`u'_t \leftarrow \sigma_t u'_t,\ c_t \leftarrow \sigma_t c_t + \mu_t`.
+
+    Args:
+        model: trained model; left as it is.
+        tasks: requested task names in output order; empty keeps all.
+        composition_T: w over the model's tasks; default is uniform over the requested.
+        selection: which adapters to keep; default keeps all mass.
+
+    Raises:
+        ConfigError: for a task the model does not have, or one given twice.
+    """
+    columns = _columns(model, tasks)
+    if composition_T is None:
+        composition_T = torch.zeros(len(model.tasks))
+        composition_T[columns] = 1 / len(columns)
+    selection = selection or Selection()
+    gates = model.gates()
+    kept: dict[str, list[int] | dict[str, list[int]]] = {}
+    backbone = copy.deepcopy(model.backbone)
+    merged = {} if backbone is None else find_sites(backbone, model.sites)
+    for site in model.sites:
+        alpha_K = selection.apply(mix(composition_T.to(gates[site]), gates[site]))
+        kept[site] = alpha_K.nonzero().flatten().tolist()
+        merged[site].weight += model.bank(site).delta(alpha_K)
+    gate_TK = None
+    if READOUT in gates:
+        gate_TK = selection.apply(gates[READOUT])
+        kept[READOUT] = {
+            model.tasks[t].name: gate_TK[t].nonzero().flatten().tolist() for t in columns
+        }
+    return FrozenModel(
+        backbone,
+        copy.deepcopy(model.features),
+        _folded_head(model, columns, gate_TK),
+        tasks=tuple(model.tasks[t] for t in columns),
+        composition={
+            task.name: float(w)
+            for task, w in zip(model.tasks, composition_T.tolist(), strict=True)
+            if w
+        },
+        kept=kept,
+    )
+
+
+def _columns(model: ComposedModel, tasks: Sequence[str]) -> list[int]:
+    names = [task.name for task in model.tasks]
+    unknown = [name for name in tasks if name not in names]
+    if unknown:
+        raise ConfigError(f"no task {', '.join(map(repr, unknown))}; the model has: {names}")
+    if len(set(tasks)) < len(tasks):
+        raise ConfigError(f"a task is requested twice: {list(tasks)}")
+    return [names.index(name) for name in tasks] or list(range(len(names)))
+
+
+def _folded_head(model: ComposedModel, columns: list[int], gate_TK: Tensor | None) -> nn.Linear:
+    weight_TD = model.readout.task_vectors(gate_TK)[columns]
+    deviation, mean = model.scaling.deviation[columns], model.scaling.mean[columns]
+    head = nn.Linear(weight_TD.shape[1], len(columns), device=weight_TD.device)
+    head.weight.copy_(weight_TD * deviation[:, None])
+    head.bias.copy_(model.readout.bias[columns] * deviation + mean)
+    return head
+
+
+@torch.no_grad()
+def reestimate_norms(frozen: FrozenModel, batches: Iterable[GraphBatch]) -> None:
+    """Replace running statistics of batch norms by those of the frozen composition.
+
+    Training mixes compositions, so the statistics it leaves belong to none of them. A
+    backbone without batch norms is left alone.
+
+    Args:
+        frozen: changed in place.
+        batches: training molecules; each batch counts the same.
+    """
+    norms = [m for m in frozen.modules() if isinstance(m, nn.BatchNorm1d)]
+    if frozen.backbone is None or not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average over batches
+        norm.train()
+    for batch in batches:
+        frozen.backbone(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()

@@ -1,0 +1,3 @@
+"""Batches of molecular graphs and the kernels that pass messages over them."""
+
+__all__: list[str] = []

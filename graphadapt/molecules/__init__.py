@@ -1,0 +1,3 @@
+"""SMILES to arrays, with NumPy and RDKit only."""
+
+__all__: list[str] = []

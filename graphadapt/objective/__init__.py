@@ -1,0 +1,3 @@
+"""What is minimised, and what is reported."""
+
+__all__: list[str] = []

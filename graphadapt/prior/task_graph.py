@@ -1,0 +1,122 @@
+"""The relation matrix as a graph over tasks, normalised, and its leading directions.
+
+Shapes: T tasks, E directed edges with one self-loop a task, p embedding width.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from graphadapt.errors import ConfigError
+
+__all__ = ["TaskEdges", "normalised_relation", "spectral_start", "task_edges"]
+
+
+class TaskEdges(NamedTuple):
+    """Directed edges of the task graph with their weights."""
+
+    source: Tensor
+    """``(E,)`` int64."""
+
+    target: Tensor
+    """``(E,)`` int64."""
+
+    weight: Tensor
+    """``(E,)`` float64."""
+
+
+def normalised_relation(relation_TT: Tensor) -> Tensor:
+    r"""The propagation matrix :math:`\hat A = D^{-1/2} (A + I) D^{-1/2}`, D the degrees of A + I.
+
+    A task without relations keeps itself alone, with weight one. Eigenvalues lie in ``(-1, 1]``.
+
+    Args:
+        relation_TT: A, symmetric, in ``[0, 1]``, with a zero diagonal.
+
+    Returns:
+        ``(T, T)`` float64.
+
+    Raises:
+        ConfigError: if A is not such a matrix.
+    """
+    _check_relation(relation_TT)
+    looped_TT = relation_TT.double() + torch.eye(len(relation_TT), dtype=torch.float64)
+    scale_T = looped_TT.sum(1).rsqrt()
+    return scale_T.unsqueeze(1) * looped_TT * scale_T
+
+
+def task_edges(normalised_TT: Tensor) -> TaskEdges:
+    """The entries of ``Â`` that are not zero, self-loops included, grouped by target."""
+    target_E, source_E = normalised_TT.nonzero(as_tuple=True)
+    return TaskEdges(source_E, target_E, normalised_TT[target_E, source_E])
+
+
+def spectral_start(normalised_TT: Tensor, width: int) -> Tensor:
+    r"""Embed tasks so that related ones point the same way.
+
+    .. math:: X = [\lambda_1 v_1, \lambda_2 v_2, \dots], \quad
+              \cos(X_t, X_{t'}) \approx \cos(\hat A_t, \hat A_{t'})
+
+    over the leading eigenpairs of :math:`\hat A`, at most p and positive ones only, rows then
+    scaled to length :math:`\sqrt p`. It is the diffusion map after one step: the eigenvalues must
+    weigh, because for T <= p the bare eigenvectors make any two tasks orthogonal.
+
+    The basis does not hang on the linear algebra library. Each eigenspace takes the columns of the
+    pivoted Cholesky factor of its projector: an eigenvector that stands alone gets its largest
+    entry positive (of equal ones the first), and components of the graph that share the
+    eigenvalue 1 get a direction each. With fewer than p directions the other columns are zero.
+    With more, tasks that the leading ones do not reach get a zero row.
+
+    Args:
+        normalised_TT: ``Â``, as :func:`normalised_relation` gives it.
+        width: p.
+
+    Returns:
+        ``(T, p)`` float64.
+
+    References:
+        Coifman and Lafon, Diffusion maps, 2006.
+    """
+    values, vectors = torch.linalg.eigh(normalised_TT)
+    values, vectors = values.flip(0), vectors.flip(1)
+    positive = int((values > 1e-9).sum())
+    columns: list[Tensor] = []
+    first = 0
+    while first < positive and len(columns) < width:
+        end = first + int((values[first:positive] > values[first] - 1e-9).sum())
+        columns += [values[first] * v for v in _canonical_basis(vectors[:, first:end])]
+        first = end
+    embedding_Tp = normalised_TT.new_zeros(len(normalised_TT), width)
+    for column, direction in enumerate(columns[:width]):
+        embedding_Tp[:, column] = direction
+    length_T1 = embedding_Tp.norm(dim=1, keepdim=True)
+    reached_T1 = length_T1 > 1e-6 * length_T1.max()
+    return torch.where(reached_T1, embedding_Tp * width**0.5 / length_T1.clamp_min(1e-300), 0.0)
+
+
+def _canonical_basis(vectors_Tn: Tensor) -> list[Tensor]:
+    """An orthonormal basis of the same space that depends on the space alone."""
+    projector_TT = vectors_Tn @ vectors_Tn.T
+    basis = []
+    for _ in range(vectors_Tn.shape[1]):
+        diagonal_T = projector_TT.diagonal()
+        # Entries that differ by rounding only count as equal, and the first is taken.
+        pivot = int((diagonal_T > diagonal_T.max() * (1 - 1e-9)).to(torch.uint8).argmax())
+        direction_T = projector_TT[pivot] / diagonal_T[pivot].sqrt()
+        projector_TT = projector_TT - torch.outer(direction_T, direction_T)
+        basis.append(direction_T)
+    return basis
+
+
+def _check_relation(relation_TT: Tensor) -> None:
+    if relation_TT.ndim != 2 or relation_TT.shape[0] != relation_TT.shape[1]:
+        raise ConfigError(
+            f"a relation of shape {tuple(relation_TT.shape)} is not a matrix of tasks by tasks"
+        )
+    if not bool(((relation_TT >= 0) & (relation_TT <= 1)).all()):
+        raise ConfigError("a relation has weights outside [0, 1]; clip or scale it first")
+    if not torch.equal(relation_TT, relation_TT.T):
+        raise ConfigError("a relation is not symmetric; use the mean of it and its transpose")
+    if bool(relation_TT.diagonal().any()):
+        raise ConfigError("a relation has weights on its diagonal; set them to zero")

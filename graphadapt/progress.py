@@ -1,0 +1,85 @@
+"""How long work shows itself: a bar on a terminal, a line now and then elsewhere.
+
+Everything goes to standard error, so that standard output holds results only.
+"""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import click
+
+__all__ = ["Progress", "track"]
+
+LINE_SECONDS = 10.0
+
+Item = TypeVar("Item")
+
+
+class Progress:
+    """Count finished pieces of work towards a total.
+
+    Args:
+        total: pieces in all.
+        label: what is being done, a few words.
+        shown: ``False`` keeps silent, for tests and nested work.
+    """
+
+    def __init__(self, total: int, label: str, *, shown: bool = True) -> None:
+        self.total = total
+        self.label = label
+        self.done = 0
+        self.status = ""
+        self._start = time.monotonic()
+        self._last_line = self._start
+        self._lines = shown and not sys.stderr.isatty()
+        self._bar: Any = None
+        if shown and sys.stderr.isatty():
+            self._bar = click.progressbar(
+                length=total,
+                label=label,
+                file=sys.stderr,
+                show_pos=True,
+                item_show_func=lambda _: self.status,
+            )
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(kind, error, trace)
+        elif self._lines and error is None:
+            self._print_line()
+
+    def update(self, pieces: int = 1, status: str = "") -> None:
+        """Count ``pieces`` more as finished and show ``status`` beside the bar."""
+        self.done += pieces
+        self.status = status or self.status
+        if self._bar is not None:
+            self._bar.update(pieces, self.status)
+        elif self._lines and time.monotonic() - self._last_line >= LINE_SECONDS:
+            self._print_line()
+
+    def _print_line(self) -> None:
+        self._last_line = time.monotonic()
+        seconds = self._last_line - self._start
+        text = f"{self.label}: {self.done}/{self.total} in {seconds:.0f} s"
+        print(f"{text}  {self.status}".rstrip(), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def track(items: Iterable[Item], total: int, label: str, *, shown: bool = True) -> Iterator[Item]:
+    """Yield ``items`` and count each as finished when the next is asked for."""
+    with Progress(total, label, shown=shown) as progress:
+        for item in items:
+            yield item
+            progress.update()

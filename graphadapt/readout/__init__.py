@@ -1,0 +1,3 @@
+"""From embeddings to one answer a task."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""What a person reads of a run: tables, routing, allocation, gaps, pictures."""
+
+__all__: list[str] = []

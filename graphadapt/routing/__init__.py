@@ -1,0 +1,3 @@
+"""Temperature, threshold, and compositions of tasks."""
+
+__all__: list[str] = []

@@ -1,0 +1,312 @@
+"""A run folder: settings, data, relations, model and checkpoints that belong together.
+
+::
+
+    config.json       every setting of the run, resolved
+    inputs.json       tasks and molecule-level features that the model was built for
+    relation/         the matrices of prior, sampler and regulariser
+    metrics.jsonl     one line an epoch
+    last.safetensors  where training stands    best.safetensors  best on validation
+
+Shapes: G molecules, T tasks.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from graphadapt.assemble import ModelInputs, assemble, feature_statistics
+from graphadapt.config import RunConfig
+from graphadapt.data.bundled import open_store
+from graphadapt.data.dataset import Dataset
+from graphadapt.data.sampler import TaskSampler
+from graphadapt.errors import CheckpointError, ConfigError
+from graphadapt.graphs.batch import GraphTable
+from graphadapt.model import ComposedModel
+from graphadapt.objective.metrics import Evaluation, evaluate_tasks
+from graphadapt.objective.total import Objective
+from graphadapt.readout.scaling import TargetScaling
+from graphadapt.relation.build import build_relation
+from graphadapt.relation.matrix import Relation
+from graphadapt.routing.composition import uniform_composition
+from graphadapt.trainer.checkpoint import load_tensors, write_text
+from graphadapt.trainer.distributed import Workers
+from graphadapt.trainer.feed import Feed
+from graphadapt.trainer.loop import BEST, LAST, Trainer, TrainerState
+from graphadapt.trainer.precision import resolve_device, resolve_precision
+
+__all__ = ["Run"]
+
+CONSUMERS = ("prior", "sampler", "regulariser")
+
+
+@dataclass
+class Run:
+    """One training run, new or opened from its folder."""
+
+    folder: Path
+    config: RunConfig
+    inputs: ModelInputs
+    relations: Mapping[str, Relation]
+    model: ComposedModel
+
+    @classmethod
+    def create(cls, config: RunConfig, folder: Path, *, writes: bool = True) -> "Run":
+        """Estimate relations, build the model and write the folder's settings.
+
+        Args:
+            config: settings of the run.
+            folder: new or empty.
+            writes: ``False`` in all but one of the processes that train together.
+
+        Raises:
+            CheckpointError: if the folder holds a run already.
+        """
+        if writes and (folder / "config.json").exists():
+            raise CheckpointError(
+                f"{folder} holds a run already; resume it or choose another folder"
+            )
+        dataset = _open_dataset(config)
+        relations = _build_relations(config, dataset)
+        inputs = ModelInputs(dataset.tasks, dataset.feature_blocks(config.features.blocks))
+        torch.manual_seed(config.trainer.seed)
+        model = assemble(config, inputs, relations["prior"].weights)
+        _fit_constants(model, dataset, inputs)
+        if config.backbone.weights:
+            _load_backbone(model, Path(config.backbone.weights))
+        run = cls(folder, config, inputs, relations, model)
+        run.__dict__["dataset"] = dataset
+        if writes:
+            run._write_settings()
+        return run
+
+    @classmethod
+    def open(cls, folder: str | Path, weights: str | None = None) -> "Run":
+        """Open a run folder and load its model.
+
+        Args:
+            folder: where a run was trained.
+            weights: ``best``, ``last`` or ``none``; default is what ``trainer.keep`` says.
+
+        Raises:
+            CheckpointError: if the folder holds no run, or no checkpoint of that name.
+        """
+        folder = Path(folder)
+        config, inputs = _read_settings(folder)
+        relations = {name: Relation.load(folder / "relation" / name) for name in CONSUMERS}
+        model = assemble(config, inputs, relations["prior"].weights)
+        run = cls(folder, config, inputs, relations, model)
+        weights = weights or config.trainer.keep
+        if weights != "none":
+            _load_model(model, folder, weights)
+        model.eval()
+        return run
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The molecules and labels that the run was configured with."""
+        return _open_dataset(self.config)
+
+    @cached_property
+    def feed(self) -> Feed:
+        """The molecules on the run's device; moves the model there."""
+        device = resolve_device(self.config.trainer.device)
+        self.model.to(device)
+        labels = torch.from_numpy(self.dataset.labels_of("train")).to(device)
+        feed = Feed(
+            GraphTable.from_store(self.dataset.store, self.inputs.blocks, device),
+            self.model.scaling.standardise(labels),
+            resolve_precision(self.config.trainer.precision, device),
+        )
+        return feed
+
+    @property
+    def everyone(self) -> Tensor:
+        """The composition that weighs all tasks alike, which metrics use by default."""
+        names = [task.name for task in self.inputs.tasks]
+        return uniform_composition(names, names).to(self.feed.device)
+
+    def evaluate(self, part: str, composition_T: Tensor | None = None) -> Evaluation:
+        """Metrics of the model on the labelled cells of one part of the split.
+
+        Args:
+            part: ``train``, ``valid`` or ``test``.
+            composition_T: w; default is uniform over all tasks.
+        """
+        rows = self.dataset.rows(part)
+        w = self.everyone if composition_T is None else composition_T
+        answers = self.feed.predict(self.model, torch.from_numpy(rows), w)
+        return self.score(answers.cpu().numpy(), rows, part)
+
+    def score(
+        self, answers_PT: NDArray[np.float32], rows_P: NDArray[np.int64], part: str
+    ) -> Evaluation:
+        """Metrics of given answers for some molecules on the cells of one part."""
+        data = self.dataset
+        return evaluate_tasks(
+            answers_PT,
+            data.labels[rows_P],
+            data.cells(part)[rows_P],
+            [task.name for task in data.tasks],
+            [task.kind for task in data.tasks],
+            metric=data.store.metric,
+            flags={name: marked[rows_P] for name, marked in data.flags.items()},
+        )
+
+    def train(
+        self, *, resume: bool = False, workers: Workers | None = None, shown: bool = True
+    ) -> TrainerState:
+        """Train to the end, or go on from the last checkpoint.
+
+        Raises:
+            Interrupted: after Ctrl-C, once the last checkpoint is written.
+        """
+        if self.config.trainer.threads:
+            torch.set_num_threads(self.config.trainer.threads)
+        workers = workers or Workers()
+        self._freeze_backbone()
+        trainer = self._trainer(workers, shown)
+        if resume:
+            trainer.resume()
+        if self.model.backbone_is_frozen and not self.model.sites:
+            self.feed.cache_embeddings(self.model, shown=shown and workers.is_first)
+        return trainer.fit()
+
+    def _trainer(self, workers: Workers, shown: bool) -> Trainer:
+        config, data, feed = self.config, self.dataset, self.feed
+        return Trainer(
+            self.model,
+            feed,
+            TaskSampler(
+                data.cells("train"),
+                self.relations["sampler"].weights,
+                config.sampler,
+                config.trainer.seed,
+                workers.world,
+            ),
+            config,
+            self.folder,
+            objective=Objective(
+                config.objective,
+                torch.from_numpy(data.is_binary).to(feed.device),
+                torch.from_numpy(self.relations["regulariser"].weights).to(feed.device),
+            ),
+            score=lambda: self.evaluate("valid"),
+            workers=workers,
+            shown=shown,
+        )
+
+    def _freeze_backbone(self) -> None:
+        backbone, settings = self.model.backbone, self.config.backbone
+        if backbone is None or settings.train == "all":
+            return
+        backbone.requires_grad_(False)
+        if settings.train == "partly":
+            _thaw(backbone, settings.train_layers)
+
+    def _write_settings(self) -> None:
+        for name, relation in self.relations.items():
+            relation.save(self.folder / "relation" / name)
+        write_text(self.folder / "inputs.json", json.dumps(self.inputs.to_dict(), indent=1))
+        write_text(self.folder / "config.json", json.dumps(self.config.to_dict(), indent=1))
+
+
+def _open_dataset(config: RunConfig) -> Dataset:
+    store = open_store(config.data.store, config.features.blocks)
+    return Dataset.select(store, config.data, config.trainer.seed)
+
+
+def _build_relations(config: RunConfig, dataset: Dataset) -> dict[str, Relation]:
+    names = [task.name for task in dataset.tasks]
+    labels_GT, mask_GT = dataset.labels, dataset.cells("train")
+    return {
+        consumer: build_relation(
+            getattr(config.relation, consumer), labels_GT, mask_GT, names, config.trainer.seed
+        )
+        for consumer in CONSUMERS
+    }
+
+
+@torch.no_grad()
+def _fit_constants(model: ComposedModel, dataset: Dataset, inputs: ModelInputs) -> None:
+    """Target scaling and feature statistics, from training cells only."""
+    scaling = TargetScaling.fit(dataset.labels_of("train"), dataset.is_binary)
+    model.scaling.load_state_dict(scaling.state_dict())
+    if model.features is not None:
+        features_GM = dataset.store.features(inputs.blocks)
+        center_M, scale_M = feature_statistics(inputs.blocks, features_GM, dataset.rows("train"))
+        model.features.center.copy_(center_M)
+        model.features.scale.copy_(scale_M)
+
+
+def _load_model(model: ComposedModel, folder: Path, which: str) -> None:
+    if which not in ("best", "last"):
+        raise ConfigError(f"no checkpoint called {which!r}; use best or last")
+    path = folder / (BEST if which == "best" else LAST)
+    if not path.exists():
+        raise CheckpointError(f"{folder} has no {path.name} yet; train the run first")
+    try:
+        model.load_state_dict(_model_tensors(path))
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} does not fit its own settings: {error}") from error
+
+
+def _model_tensors(path: Path) -> dict[str, Tensor]:
+    """A model's tensors out of either checkpoint; averaged ones where a run averages."""
+    tensors, _ = load_tensors(path)
+    for group in ("average/", "model/"):
+        held = {k.removeprefix(group): v for k, v in tensors.items() if k.startswith(group)}
+        if held:
+            return held
+    return tensors
+
+
+def _load_backbone(model: ComposedModel, source: Path) -> None:
+    """Start the backbone from a run folder's checkpoint or a safetensors file."""
+    if model.backbone is None:
+        raise ConfigError("backbone.weights is set, but backbone.kind is 'none'")
+    path = source
+    if source.is_dir():
+        config, _ = _read_settings(source)
+        path = source / (BEST if config.trainer.keep == "best" else LAST)
+    tensors = {
+        name.removeprefix("backbone."): tensor
+        for name, tensor in _model_tensors(path).items()
+        if name.startswith("backbone.")
+    }
+    try:
+        model.backbone.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"the weights in {path} do not fit this backbone; give it the same kind, layers "
+            f"and width: {str(error).splitlines()[-1].strip()}"
+        ) from error
+
+
+def _thaw(backbone: torch.nn.Module, patterns: tuple[str, ...]) -> None:
+    names = [name for name, _ in backbone.named_parameters()]
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ConfigError(
+                f"backbone.train_layers pattern {pattern!r} matches no parameter; "
+                f"there are {', '.join(names)}"
+            )
+    for name, parameter in backbone.named_parameters():
+        parameter.requires_grad_(any(fnmatchcase(name, pattern) for pattern in patterns))
+
+
+def _read_settings(folder: Path) -> tuple[RunConfig, ModelInputs]:
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        inputs = json.loads((folder / "inputs.json").read_text("utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{folder} is no run folder: {error}") from error
+    return RunConfig.from_dict(config), ModelInputs.from_dict(inputs)

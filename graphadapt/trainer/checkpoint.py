@@ -1,0 +1,86 @@
+"""Named tensors and a JSON state as one file, replaced in one move.
+
+A reader finds the old file or the new one, whenever the writer dies. The file is
+safetensors; the state travels in its header.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from graphadapt.errors import CheckpointError
+
+__all__ = ["load_tensors", "optimiser_state", "restore_optimiser", "save_tensors", "write_text"]
+
+STATE_KEY = "graphadapt"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file in one move."""
+    _replace(path, text.encode())
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON-able state, atomically."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    _replace(path, save(plain, metadata={STATE_KEY: json.dumps(state)}))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what :func:`save_tensors` wrote.
+
+    Raises:
+        CheckpointError: if the file is missing, cut short or of another kind.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is no readable checkpoint: {error}") from error
+    if STATE_KEY not in header:
+        raise CheckpointError(f"{path} holds tensors, but was not written by graphadapt")
+    return tensors, json.loads(header[STATE_KEY])
+
+
+def optimiser_state(
+    optimiser: torch.optim.Optimizer, names: Mapping[Tensor, str]
+) -> dict[str, Tensor]:
+    """Moments and step counts by the name of their parameter."""
+    return {
+        f"{names[parameter]}#{key}": value
+        for parameter, values in optimiser.state.items()
+        for key, value in values.items()
+    }
+
+
+def restore_optimiser(
+    optimiser: torch.optim.Optimizer, names: Mapping[Tensor, str], state: Mapping[str, Tensor]
+) -> None:
+    """Put back what :func:`optimiser_state` took."""
+    by_name = {name: parameter for parameter, name in names.items()}
+    for full_name, value in state.items():
+        name, _, key = full_name.rpartition("#")
+        parameter = by_name[name]
+        # the fused kernel wants its step counter beside the parameter
+        optimiser.state[parameter][key] = value.to(parameter.device)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

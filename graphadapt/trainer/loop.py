@@ -1,0 +1,312 @@
+"""Epochs of steps: loss, gradient, schedule, validation, saving and resuming.
+
+Every random choice is a function of the seed and the step number, so a resumed run takes
+the steps that an uninterrupted one would.
+
+Shapes: T tasks, P rows of a step.
+"""
+
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from graphadapt.config import RunConfig
+from graphadapt.data.sampler import TaskSampler
+from graphadapt.errors import CheckpointError
+from graphadapt.model import ComposedModel
+from graphadapt.objective.metrics import Evaluation
+from graphadapt.objective.total import Objective
+from graphadapt.progress import Progress
+from graphadapt.trainer.average import WeightAverage
+from graphadapt.trainer.checkpoint import (
+    load_tensors,
+    optimiser_state,
+    restore_optimiser,
+    save_tensors,
+    write_text,
+)
+from graphadapt.trainer.distributed import Workers
+from graphadapt.trainer.feed import Feed
+from graphadapt.trainer.optim import build_optimiser, learning_rate
+
+__all__ = ["Interrupted", "Trainer", "TrainerState"]
+
+STEPS_BETWEEN_STOPS = 20
+LAST, BEST, METRICS = "last.safetensors", "best.safetensors", "metrics.jsonl"
+
+
+class Interrupted(Exception):  # noqa: N818 - it is no error
+    """The user stopped the run; its last checkpoint is written."""
+
+
+@dataclass(slots=True)
+class TrainerState:
+    """Where a run stands; everything beside the tensors that resuming needs."""
+
+    step: int = 0
+    """Optimiser steps taken."""
+
+    best_score: float | None = None
+    best_epoch: int = -1
+    loss_sum: float = 0.0
+    """Sum of the steps' losses in the epoch under way."""
+
+    seconds: float = 0.0
+    """Time spent training and validating, over all sittings."""
+
+    finished: bool = False
+
+
+class Trainer:
+    """Train a composed model and leave its checkpoints and metrics in a folder.
+
+    Args:
+        model: on the device of ``feed``.
+        feed: the molecules.
+        sampler: what each step reads.
+        config: resolved settings.
+        folder: run folder.
+        objective: loss of a step.
+        score: validation metrics of the model as it is when called.
+        workers: the processes that train together.
+        shown: whether progress is shown.
+    """
+
+    def __init__(
+        self,
+        model: ComposedModel,
+        feed: Feed,
+        sampler: TaskSampler,
+        config: RunConfig,
+        folder: Path,
+        *,
+        objective: Objective,
+        score: Callable[[], Evaluation],
+        workers: Workers | None = None,
+        shown: bool = True,
+    ) -> None:
+        self.model, self.feed, self.sampler, self.folder = model, feed, sampler, folder
+        self.config = config
+        self.objective = objective
+        self.score = score
+        self.workers = workers or Workers()
+        self.shown = shown and self.workers.is_first
+        self.state = TrainerState()
+        self.optimiser = build_optimiser(model, config.trainer)
+        self.average = (
+            WeightAverage(model, config.trainer.average) if config.trainer.average else None
+        )
+        self._names = {parameter: name for name, parameter in model.named_parameters()}
+        self._stop_asked = False
+        self._last_save = time.monotonic()
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.config.trainer.epochs * self.sampler.steps_per_epoch
+
+    def fit(self) -> TrainerState:
+        """Train from where the state stands to the end.
+
+        Raises:
+            Interrupted: after the user's Ctrl-C, once the last checkpoint is written.
+        """
+        self.model.train()
+        started = time.monotonic() - self.state.seconds
+        with self._stop_on_interrupt():
+            while not self.state.finished:
+                self._run_epoch(started)
+        return self.state
+
+    def resume(self) -> None:
+        """Continue from the folder's last checkpoint."""
+        tensors, state = load_tensors(self.folder / LAST)
+        groups: dict[str, dict[str, Tensor]] = {"model": {}, "optimiser": {}, "average": {}}
+        for full_name, tensor in tensors.items():
+            group, _, name = full_name.partition("/")
+            groups[group][name] = tensor
+        try:
+            self.model.load_state_dict(groups["model"])
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{self.folder / LAST} does not fit the model of its own settings: {error}"
+            ) from error
+        restore_optimiser(self.optimiser, self._names, groups["optimiser"])
+        if self.average is not None:
+            self.average.load(groups["average"])
+        self.state = TrainerState(**state)
+        if self.workers.is_first:
+            self._drop_metrics_after(self.state.step)
+
+    def _run_epoch(self, started: float) -> None:
+        per_epoch = self.sampler.steps_per_epoch
+        epoch, first = divmod(self.state.step, per_epoch)
+        label = f"Epoch {epoch + 1}/{self.config.trainer.epochs}"
+        rows_seen, clock = 0, time.monotonic()
+        losses: list[Tensor] = []
+        with Progress(per_epoch, label, shown=self.shown) as progress:
+            progress.update(first)
+            for step in range(self.state.step, (epoch + 1) * per_epoch):
+                loss, rows = self._step(step)
+                losses.append(loss)
+                rows_seen += rows
+                self.state.step = step + 1
+                stopping = self._stop_is_agreed()
+                if stopping or self._save_is_due():
+                    self._absorb(losses)
+                    self.state.seconds = time.monotonic() - started
+                    self._save_last()
+                if stopping:
+                    raise Interrupted(f"stopped after step {self.state.step}")
+                rate = rows_seen / (time.monotonic() - clock)
+                progress.update(status=f"{rate:.0f} molecules/s{self._best_text()}")
+        self._absorb(losses)
+        self._finish_epoch(epoch, rows_seen / (time.monotonic() - clock), started)
+
+    def _step(self, step: int) -> tuple[Tensor, int]:
+        draw = self.sampler.draw(step)
+        device = self.feed.device
+        rows = torch.from_numpy(
+            self.sampler.shard(draw.rows, self.workers.rank, self.workers.world)
+        )
+        composition_T = torch.from_numpy(draw.composition).float().to(device)
+        settings = self.config.trainer
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(step, self.total_steps, settings)
+        torch.manual_seed(
+            int(
+                np.random.SeedSequence([settings.seed, step, self.workers.rank]).generate_state(1)[
+                    0
+                ]
+            )
+        )
+        self.optimiser.zero_grad(set_to_none=True)
+        loss = self._loss(rows, composition_T)
+        loss.backward()
+        self.workers.sum_gradients(self.model.parameters())
+        if settings.clip:
+            torch.nn.utils.clip_grad_norm_(self._names, settings.clip)
+        self.optimiser.step()
+        if self.average is not None:
+            self.average.update(self.model, step)
+        return loss.detach(), len(draw.rows)
+
+    def _loss(self, rows_P: Tensor, composition_T: Tensor) -> Tensor:
+        answer = self.feed.answer(
+            self.model, rows_P, composition_T, measures=self.objective.measures
+        )
+        return self.objective(
+            answer,
+            self.feed.targets[rows_P.to(self.feed.device)],
+            composition_T,
+            sum_over_workers=self.workers.sum,
+            workers=self.workers.world,
+        )
+
+    def _finish_epoch(self, epoch: int, rate: float, started: float) -> None:
+        settings = self.config.trainer
+        self.workers.share_buffers(self.model)
+        record: dict[str, Any] = {
+            "epoch": epoch,
+            "step": self.state.step,
+            "loss": self.state.loss_sum / self.sampler.steps_per_epoch,
+            "molecules_per_second": round(rate, 1),
+        }
+        is_last = epoch + 1 == settings.epochs
+        if is_last or (epoch + 1) % settings.evaluate_every == 0:
+            record |= self._validate(epoch)
+        self.state.loss_sum = 0.0
+        stale = settings.patience and epoch - self.state.best_epoch >= settings.patience
+        self.state.finished = is_last or bool(stale)
+        self.state.seconds = time.monotonic() - started
+        record["seconds"] = round(self.state.seconds, 2)
+        if self.workers.is_first:
+            with (self.folder / METRICS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        self._save_last()
+
+    def _validate(self, epoch: int) -> dict[str, Any]:
+        with self.average.swapped_in(self.model) if self.average else nullcontext():
+            found = self.score()
+            best = self.state.best_score
+            if not math.isnan(found.score) and (best is None or found.score > best):
+                self.state.best_score, self.state.best_epoch = found.score, epoch
+                if self.workers.is_first:
+                    self._save_model(BEST, {"epoch": epoch, "validation": found.mean})
+        return {"validation": found.mean}
+
+    def _save_model(self, name: str, state: Mapping[str, Any]) -> None:
+        save_tensors(self.folder / name, self.model.state_dict(), state)
+
+    def _save_last(self) -> None:
+        self._last_save = time.monotonic()
+        if not self.workers.is_first:
+            return
+        groups = {
+            "model": self.model.state_dict(),
+            "optimiser": optimiser_state(self.optimiser, self._names),
+            "average": {} if self.average is None else self.average.tensors,
+        }
+        tensors = {
+            f"{group}/{name}": tensor
+            for group, named in groups.items()
+            for name, tensor in named.items()
+        }
+        save_tensors(self.folder / LAST, tensors, asdict(self.state))
+
+    def _save_is_due(self) -> bool:
+        return time.monotonic() - self._last_save >= self.config.trainer.checkpoint_seconds
+
+    def _stop_is_agreed(self) -> bool:
+        """Whether to stop now; several processes ask each other every few steps."""
+        if self.workers.world == 1:
+            return self._stop_asked
+        if self.state.step % STEPS_BETWEEN_STOPS:
+            return False
+        asked = torch.tensor(float(self._stop_asked), device=self.feed.device)
+        return bool(self.workers.sum(asked) > 0)
+
+    def _absorb(self, losses: list[Tensor]) -> None:
+        """Move the epoch's losses from the device into the state, in step order."""
+        for value in torch.stack(losses).double().tolist() if losses else []:
+            self.state.loss_sum += value
+        losses.clear()
+
+    def _best_text(self) -> str:
+        return "" if self.state.best_score is None else f", best {self.state.best_score:.4f}"
+
+    def _drop_metrics_after(self, step: int) -> None:
+        path = self.folder / METRICS
+        if path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if json.loads(line)["step"] <= step]
+            write_text(path, "".join(line + "\n" for line in kept))
+
+    @contextmanager
+    def _stop_on_interrupt(self) -> Iterator[None]:
+        """Finish the step under way on the first Ctrl-C; the second stops at once."""
+
+        def ask(number: int, frame: FrameType | None) -> None:
+            self._stop_asked = True
+            signal.signal(signal.SIGINT, previous)
+
+        try:
+            previous = signal.signal(signal.SIGINT, ask)
+        except ValueError:  # not the main thread: signals are someone else's
+            yield
+            return
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, previous)
