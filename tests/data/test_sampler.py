@@ -213,7 +213,7 @@ def test_a_draw_is_fast(molecules, tasks, share, limit):
 def test_settings_that_cannot_work_are_refused():
     with pytest.raises(DataError, match=r"relation is \(5, 5\), but there are 6 tasks"):
         make(relation=chain(5))
-    with pytest.raises(DataError, match="1 molecules have a training label; a batch needs .* 2"):
+    with pytest.raises(DataError, match=r"1 molecules have a training label; a batch needs .* 2"):
         make(np.eye(6, dtype=bool)[:, :1])
     with pytest.raises(ConfigError, match=r"batch_size=4 leaves a process fewer .* at least 6"):
         make(batch_size=4, processes=3)
