@@ -88,8 +88,11 @@ class FeatureConfig:
 class BackboneConfig:
     """The message-passing network."""
 
-    kind: Literal["gin", "gin-virtual-node", "gcn", "gcn-virtual-node", "none"] = "gin-virtual-node"
-    """Architecture, as in OGB's reference; ``none`` leaves only molecule-level features."""
+    kind: Literal[
+        "gin", "gin-virtual-node", "gcn", "gcn-virtual-node", "neural-fingerprint", "none"
+    ] = "gin-virtual-node"
+    """Architecture: OGB's four reference networks, or soft counts of substructures at every
+    layer; ``none`` leaves only molecule-level features."""
 
     layers: int = 5
     width: int = 300
@@ -99,6 +102,12 @@ class BackboneConfig:
 
     jumping_knowledge: Literal["last", "sum"] = "last"
     """Which layers' node embeddings are pooled."""
+
+    fingerprint_width: int = 256
+    """W, soft counts a layer of ``neural-fingerprint``."""
+
+    embedding_width: int = 512
+    """Width of the graph embedding of ``neural-fingerprint``."""
 
     weights: str = ""
     """A run folder or safetensors file to start from; empty starts at random."""

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from graphadapt.assemble import ModelInputs, assemble, feature_statistics
-from graphadapt.config import RunConfig
+from graphadapt.config import RelationConfig, RunConfig
 from graphadapt.data.bundled import open_store
 from graphadapt.data.dataset import Dataset
 from graphadapt.data.sampler import TaskSampler
@@ -155,8 +155,7 @@ class Run:
             answers_PT,
             data.labels[rows_P],
             data.cells(part)[rows_P],
-            [task.name for task in data.tasks],
-            [task.kind for task in data.tasks],
+            data.tasks,
             metric=data.store.metric,
             flags={name: marked[rows_P] for name, marked in data.flags.items()},
         )
@@ -227,12 +226,16 @@ def _open_dataset(config: RunConfig) -> Dataset:
 def _build_relations(config: RunConfig, dataset: Dataset) -> dict[str, Relation]:
     names = [task.name for task in dataset.tasks]
     labels_GT, mask_GT = dataset.labels, dataset.cells("train")
-    return {
-        consumer: build_relation(
-            getattr(config.relation, consumer), labels_GT, mask_GT, names, config.trainer.seed
-        )
-        for consumer in CONSUMERS
-    }
+    made: dict[RelationConfig, Relation] = {}
+    relations = {}
+    for consumer in CONSUMERS:
+        settings = getattr(config.relation, consumer)
+        if settings not in made:
+            made[settings] = build_relation(
+                settings, labels_GT, mask_GT, names, config.trainer.seed
+            )
+        relations[consumer] = made[settings]
+    return relations
 
 
 @torch.no_grad()

@@ -21,3 +21,76 @@ def real_data() -> Path:
 def repository() -> Path:
     """Root of the source tree."""
     return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a store of 63 molecules: two binary tasks, one regression, labels missing.
+
+    Its split differs from task to task, some cells of ``potency`` are marked ``cliff``, and it
+    holds ``counts`` (64 wide) and ``columns`` (``polar_area``) features.
+    """
+    from dataclasses import replace
+
+    import numpy as np
+
+    from graphadapt.data.load import load_source
+    from graphadapt.data.prepare import prepare
+    from graphadapt.molecules.features import FeatureBlock
+
+    source = load_source(
+        REPOSITORY / "tests" / "molecules.csv", columns=["polar_area"], split_column="part"
+    )
+    assert source.split is not None
+    split = source.split.copy()
+    split[::4, 2] = np.where(split[::4, 2] < 3, (split[::4, 2] + 1) % 3, split[::4, 2])
+    cliff = np.zeros(split.shape, np.bool_)
+    cliff[::2, 2] = True
+    folder = tmp_path_factory.mktemp("tiny") / "store"
+    prepare(
+        replace(source, split=split, flags={"cliff": cliff}),
+        folder,
+        blocks=[
+            FeatureBlock(kind="counts", size=64),
+            FeatureBlock(kind="columns", columns=("polar_area",)),
+        ],
+        processes=1,
+        shown=False,
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_store: Path) -> Path:
+    """Folder of a run trained for two epochs on ``tiny_store``.
+
+    GIN with virtual node, 2 layers of 16; 4 adapters of rank 2 at ``convolutions.1.expand`` and at
+    the readout; count features. In float32 on the CPU.
+    """
+    from graphadapt.config import RunConfig
+    from graphadapt.run import Run
+
+    config = RunConfig().with_settings(
+        {
+            "data.store": str(tiny_store),
+            "features.blocks": ["counts"],
+            "features.hidden": [16],
+            "backbone.layers": 2,
+            "backbone.width": 16,
+            "adapters.count": 4,
+            "adapters.rank": 2,
+            "adapters.sites": ["convolutions.1.expand"],
+            "prior.width": 8,
+            "relation.prior.minimum_overlap": 4,
+            "relation.sampler.minimum_overlap": 4,
+            "sampler.batch_size": 16,
+            "sampler.task_count": 2,
+            "trainer.epochs": 2,
+            "trainer.learning_rate": 0.02,
+            "trainer.precision": "float32",
+            "trainer.device": "cpu",
+        }
+    )
+    folder = tiny_store.parent / "run"
+    Run.create(config, folder).train(shown=False)
+    return folder

@@ -186,16 +186,17 @@ def test_any_number_is_either_refused_by_name_or_kept(setting, data):
     name, kind, _ = setting
     numbers = st.integers(-3, 99) if kind is int else st.floats(-2, 3)
     value = data.draw(numbers)
+    last = name.rpartition(".")[2]
     try:
-        config = RunConfig().with_settings({name: value})
+        kept = RunConfig().with_settings({name: value}).to_dict()
     except ConfigError as error:
-        last = name.rpartition(".")[2]
-        assert last in str(error) or last.replace("_", " ") in str(error)
+        refusal = str(error)
     else:
-        kept = config.to_dict()
         for part in name.split("."):
             kept = kept[part]
         assert kept == value
+        return
+    assert last in refusal
 
 
 def test_errors_are_one_tree_and_also_plain_value_errors():

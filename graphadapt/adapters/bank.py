@@ -114,7 +114,7 @@ class AdapterBank(nn.Module):
                 "use equal widths"
             )
         with torch.autocast(rows_TD.device.type, enabled=False):
-            inner_TKR = (rows_TD @ self._flat_up()).unflatten(1, (self.count, self.rank))
+            inner_TKR = (rows_TD @ self._flat_up()).view(-1, self.count, self.rank)
             mixed_TKR = inner_TKR * (self.scale * gate_TK).unsqueeze(2)
             return rows_TD + mixed_TKR.flatten(1) @ self.down.flatten(0, 1)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from graphadapt.adapters.bank import AdapterBank
 from graphadapt.adapters.disagreement import adapter_disagreement
+from graphadapt.adapters.site_names import key_of
 from graphadapt.errors import ConfigError
 
 __all__ = ["SiteBanks", "SiteCall", "find_sites"]
@@ -79,11 +80,11 @@ class SiteBanks(nn.Module):
         # A plain dict: the layers' parameters must not be listed here a second time.
         self._name_of = {layer: name for name, layer in sites.items()}
         self.banks = nn.ModuleDict(
-            {_key(name): _bank(name, layer, count, rank, scale) for name, layer in sites.items()}
+            {key_of(name): _bank(name, layer, count, rank, scale) for name, layer in sites.items()}
         )
 
     def __getitem__(self, name: str) -> AdapterBank:
-        return cast("AdapterBank", self.banks[_key(name)])
+        return cast("AdapterBank", self.banks[key_of(name)])
 
     def call(self, alphas: Mapping[str, Tensor], *, measures: bool = False) -> "SiteCall":
         """The linear call of one forward pass.
@@ -158,11 +159,6 @@ class SiteCall:
                 f"the backbone applied site {min(self._uncalled)!r} past its adapters, or not at "
                 "all; its forward must call linear(layer, x) for every layer that is a site"
             )
-
-
-def _key(name: str) -> str:
-    # A module's name cannot hold a dot.
-    return name.replace(".", "/")
 
 
 def _bank(name: str, layer: nn.Linear, count: int, rank: int, scale: float) -> AdapterBank:

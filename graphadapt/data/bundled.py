@@ -48,9 +48,14 @@ def open_store(name: str, feature_kinds: Sequence[str] = (), *, shown: bool = Tr
     kinds = "-".join(sorted(feature_kinds)) or "graphs"
     folder = cache_folder() / f"{BUNDLED}-{STORE_FORMAT}.{FEATURISATION_VERSION}-{kinds}"
     if not is_store(folder):
-        blocks = tuple(FeatureBlock(kind=kind) for kind in sorted(feature_kinds))
-        prepare(moleculeace_source(), folder, blocks, shown=shown)
+        blocks = tuple(_block(kind) for kind in sorted(feature_kinds))
+        prepare(moleculeace_source(), folder, blocks=blocks, shown=shown)
     return GraphStore(folder)
+
+
+def _block(kind: str) -> FeatureBlock:
+    """Counts that see stereo, because a third of these molecules have it."""
+    return FeatureBlock(kind=kind, chirality=kind == "counts")
 
 
 def cache_folder() -> Path:

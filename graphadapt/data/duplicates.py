@@ -107,9 +107,7 @@ def _merged_split(
     """Give each merged cell the code of the first row that has a label for it."""
     if split_GT is None:
         return None
-    place_DT = np.where(
-        np.isnan(labels_DT), len(labels_DT), np.arange(len(labels_DT))[:, None]
-    )
+    place_DT = np.where(np.isnan(labels_DT), len(labels_DT), np.arange(len(labels_DT))[:, None])
     first_UT = np.minimum.reduceat(place_DT, groups.starts_U)
     first_UT = np.where(first_UT == len(labels_DT), groups.starts_U[:, None], first_UT)
     merged_GT = split_GT.copy()
@@ -135,9 +133,7 @@ def _contradictions(
             if not np.isnan(label):
                 row = groups.rows_D[place]
                 detail = f"{label:g} against another label of the molecule of row {first}"
-                rejected.append(
-                    _rejected(source, row, "contradicting duplicates", detail, task)
-                )
+                rejected.append(_rejected(source, row, "contradicting duplicates", detail, task))
     return rejected
 
 

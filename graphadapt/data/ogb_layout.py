@@ -93,9 +93,7 @@ def _tasks(
     )
 
 
-def _official_split(
-    folder: Path, facts: OgbFacts | None, count: int
-) -> NDArray[np.uint8] | None:
+def _official_split(folder: Path, facts: OgbFacts | None, count: int) -> NDArray[np.uint8] | None:
     """Code of every molecule, UNUSED where no part names it; None without a split folder."""
     kinds = sorted(path.name for path in (folder / "split").glob("*") if path.is_dir())
     if not kinds:

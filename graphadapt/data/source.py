@@ -5,6 +5,7 @@ Shapes: G molecules, T tasks.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,10 @@ from graphadapt.data.names import choose_names
 from graphadapt.data.ragged import GraphColumns
 from graphadapt.data.store import TaskInfo, TaskKind
 
-__all__ = ["MoleculeSource", "Rejected", "detect_kind"]
+__all__ = ["UNPARSABLE", "MoleculeSource", "Rejected", "detect_kind"]
+
+UNPARSABLE: Final = "unparsable SMILES"
+"""Reason of a rejected row that is no molecule."""
 
 
 @dataclass(frozen=True, slots=True)

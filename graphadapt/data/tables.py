@@ -173,9 +173,7 @@ def _chunks(rows: TableRows) -> Iterator[list[tuple[int, Sequence[str]]]]:
         yield chunk
 
 
-def _fitted(
-    cells: Sequence[str], width: int, smiles_position: int
-) -> tuple[Sequence[str], str]:
+def _fitted(cells: Sequence[str], width: int, smiles_position: int) -> tuple[Sequence[str], str]:
     """The row at the header's width; of a row that does not fit, the SMILES and what is wrong."""
     if len(cells) == width or (len(cells) > width and not any(cells[width:])):
         return cells[:width], ""

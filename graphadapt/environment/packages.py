@@ -134,7 +134,9 @@ def _requirements() -> Iterator[tuple[str, str, str, list[str]]]:
         match = _REQUIREMENT.match(text)
         if match:
             inner = [one.strip() for one in (match["extras"] or "").split(",") if one.strip()]
-            yield match["name"], match["extra"] or BASE, match["versions"].strip(" ()"), inner
+            clauses = [clause.strip(" ()") for clause in match["versions"].split(",")]
+            wanted = ",".join(sorted(clauses, reverse=True))  # lower limits first
+            yield match["name"], match["extra"] or BASE, wanted, inner
 
 
 def _installed(name: str) -> str:

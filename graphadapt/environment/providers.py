@@ -1,9 +1,9 @@
 """Which ONNX Runtime providers really answer: opened one by one on a model of one node.
 
-A provider that is compiled in may still miss its libraries or its device; ONNX Runtime then opens a
-CPU session and only logs it. So every provider gets a session, an answer is computed, and the
-session is asked what it runs on. That happens in a process of its own, because a provider may print,
-load libraries or crash.
+A provider that is compiled in may still miss its libraries or its device; ONNX Runtime then opens
+a CPU session and only logs it. So every provider gets a session, an answer is computed, and the
+session is asked what it runs on. That happens in a process of its own, because a provider may
+print, load libraries or crash.
 """
 
 import base64

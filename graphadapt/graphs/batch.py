@@ -3,25 +3,27 @@
 Shapes: N nodes, B bonds, E = 2B directed edges, G graphs, M molecule features.
 
 Directed edges stand in OGB's order: bond after bond of one molecule after the other, each bond
-(i, j) first as i -> j and then as j -> i. So edge ``e`` and edge ``e ^ 1`` are one bond's two ways.
+(i, j) first as i -> j and then as j -> i. So edges ``e`` and ``e ^ 1`` are one bond's two ways.
 """
 
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from graphadapt.data.ragged import GraphColumns
+from graphadapt.data.store import GraphStore
 from graphadapt.errors import DataError
-from graphadapt.molecules.featurise import MoleculeArrays
 from graphadapt.molecules.features import FeatureBlock
+from graphadapt.molecules.featurise import MoleculeArrays
 from graphadapt.molecules.vocabulary import bond_code
 
-__all__ = ["GraphBatch", "GraphColumns", "GraphTable"]
+__all__ = ["GraphBatch", "GraphTable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,87 +75,52 @@ class GraphBatch:
         )
 
 
-class GraphColumns(Protocol):
-    """What a graph store offers to :meth:`GraphTable.from_store`."""
-
-    @property
-    def atoms(self) -> NDArray[np.uint8]:
-        """``(ΣN, 9)``."""
-
-    @property
-    def bonds(self) -> NDArray[np.int16]:
-        """``(ΣB, 2)`` ends of each bond, counted within its molecule."""
-
-    @property
-    def bond_features(self) -> NDArray[np.uint8]:
-        """``(ΣB, 3)``."""
-
-    @property
-    def atom_offsets(self) -> NDArray[np.int64]:
-        """``(G + 1,)`` first atom of every molecule, and the end."""
-
-    @property
-    def bond_offsets(self) -> NDArray[np.int64]:
-        """``(G + 1,)`` first bond of every molecule, and the end."""
-
-    def features(self, blocks: Sequence[FeatureBlock]) -> NDArray[np.generic]:
-        """``(G, M)`` molecule-level features."""
-
-
 class GraphTable:
     """All molecules' columns as tensors on one device.
 
-    On the CPU the columns of a store are shared with its memory map, not copied; only the bond
-    codes (one byte a bond) are made anew.
+    On the CPU the columns share the memory they were given, such as a store's memory map; only the
+    bond codes (one byte a bond) are made anew.
 
     Args:
-        atoms: ``(ΣN, 9)`` uint8.
-        bonds: ``(ΣB, 2)`` int16, local ends.
-        bond_codes: ``(ΣB,)`` uint8.
-        atom_offsets: ``(G + 1,)`` int64.
-        bond_offsets: ``(G + 1,)`` int64.
-        features: ``(G, M)`` of any number type, or None.
+        columns: the graphs.
+        features: ``(G, M)`` molecule-level features of any number type, or None.
         device: where batches are to be made.
+
+    Raises:
+        DataError: if there is not one row of features for each molecule.
     """
 
     def __init__(
         self,
-        *,
-        atoms: Tensor,
-        bonds: Tensor,
-        bond_codes: Tensor,
-        atom_offsets: Tensor,
-        bond_offsets: Tensor,
-        features: Tensor | None = None,
+        columns: GraphColumns,
+        features: NDArray[np.generic] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
+        if features is not None and len(features) != columns.molecules:
+            raise DataError(
+                f"{len(features)} rows of features do not fit {columns.molecules} molecules; "
+                "give one row a molecule"
+            )
         self.device = torch.device(device)
-        self.atoms = atoms.to(device)
-        self.bonds = bonds.to(device)
-        self.bond_codes = bond_codes.to(device)
-        self.features = None if features is None else features.to(device)
+        self.atoms = _shared(columns.atoms).to(device)
+        self.bonds = _shared(columns.bonds).to(device)
+        self.bond_codes = _shared(bond_code(columns.bond_features)).to(device)
+        self.features = None if features is None else _shared(features).to(device)
         # The host's copy tells a batch's size without asking the device.
-        self._offsets_on_host = torch.stack([atom_offsets, bond_offsets]).cpu()
-        self.offsets = self._offsets_on_host.to(device)
+        offsets = np.stack([columns.atom_offsets, columns.bond_offsets])
+        self._offsets_on_host = torch.from_numpy(offsets)
+        self._offsets = self._offsets_on_host.to(device)
 
     @classmethod
     def from_store(
         cls,
-        store: GraphColumns,
-        feature_blocks: Sequence[FeatureBlock] = (),
+        store: GraphStore,
+        feature_blocks: Sequence[FeatureBlock | str] = (),
         device: torch.device | str = "cpu",
     ) -> Self:
-        """Take over a graph store's columns, with the named feature blocks if any."""
-        blocks = tuple(feature_blocks)
-        return cls(
-            atoms=_shared(store.atoms),
-            bonds=_shared(store.bonds),
-            bond_codes=_codes(store.bond_features),
-            atom_offsets=_shared(store.atom_offsets),
-            bond_offsets=_shared(store.bond_offsets),
-            features=_shared(store.features(blocks)) if blocks else None,
-            device=device,
-        )
+        """Take over a store's graphs, with these blocks of molecule-level features if any."""
+        features = store.features(feature_blocks) if feature_blocks else None
+        return cls(store.columns, features, device)
 
     @classmethod
     def from_molecules(
@@ -163,26 +130,10 @@ class GraphTable:
         device: torch.device | str = "cpu",
     ) -> Self:
         """Join featurised molecules, with one row of ``features`` ``(G, M)`` for each."""
-        if features is not None and len(features) != len(molecules):
-            raise DataError(
-                f"{len(features)} rows of features do not fit {len(molecules)} molecules; "
-                "give one row a molecule"
-            )
-        atoms = [np.zeros((0, 9), np.uint8), *(each.atoms for each in molecules)]
-        bonds = [np.zeros((0, 2), np.int16), *(each.bonds for each in molecules)]
-        bond_features = [np.zeros((0, 3), np.uint8), *(each.bond_features for each in molecules)]
-        return cls(
-            atoms=_shared(np.concatenate(atoms)),
-            bonds=_shared(np.concatenate(bonds)),
-            bond_codes=_codes(np.concatenate(bond_features)),
-            atom_offsets=_offsets(atoms),
-            bond_offsets=_offsets(bonds),
-            features=None if features is None else _shared(features),
-            device=device,
-        )
+        return cls(GraphColumns.from_molecules(molecules), features, device)
 
     def __len__(self) -> int:
-        return self.offsets.shape[1] - 1
+        return self._offsets.shape[1] - 1
 
     @property
     def num_features(self) -> int:
@@ -192,16 +143,16 @@ class GraphTable:
     def gather(self, rows: Tensor) -> GraphBatch:
         """Batch the molecules at ``rows``, in that order; a row may occur more than once.
 
-        Rows on the host never make the host wait for the device; rows on a GPU do, once, because
-        the batch's size is then only known there.
+        Rows on the host never make it wait for the device. Rows on a GPU do, once, because the
+        batch's size is then known only there.
 
         Args:
             rows: ``(G,)`` int64 in ``[0, len(self))``.
         """
         num_atoms, num_bonds = self._totals(rows)
         rows = rows.to(self.device, non_blocking=True)
-        starts = self.offsets[:, rows]
-        counts = self.offsets[:, rows + 1] - starts
+        starts = self._offsets[:, rows]
+        counts = self._offsets[:, rows + 1] - starts
         graph_of_node, node_index = _ragged(starts[0], counts[0], num_atoms)
         graph_of_bond, bond_index = _ragged(starts[1], counts[1], num_bonds)
         first_node = counts[0].cumsum(0) - counts[0]
@@ -218,7 +169,7 @@ class GraphTable:
 
     def _totals(self, rows: Tensor) -> tuple[int, int]:
         """Nodes and bonds of a batch."""
-        offsets = self._offsets_on_host if rows.device.type == "cpu" else self.offsets
+        offsets = self._offsets_on_host if rows.device.type == "cpu" else self._offsets
         atoms, bonds = (offsets[:, rows + 1] - offsets[:, rows]).sum(1).tolist()
         return atoms, bonds
 
@@ -237,12 +188,3 @@ def _shared(array: NDArray[np.generic]) -> Tensor:
         # A store is mapped read-only, and nothing here writes to it.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
         return torch.from_numpy(np.ascontiguousarray(array))
-
-
-def _codes(bond_features: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(bond_code(bond_features).astype(np.uint8))
-
-
-def _offsets(blocks: Sequence[NDArray[np.generic]]) -> Tensor:
-    """First item of every block but the leading empty one, and the end."""
-    return torch.from_numpy(np.cumsum([len(block) for block in blocks], dtype=np.int64))

@@ -109,13 +109,17 @@ def adapter_allocation(
         pairs: the sites and tasks to measure, such as :func:`sample_pairs` draws.
         top: m of precision@m, at least 1.
         seed: of the controls and the intervals.
-        controls: random routings to average over, at least 1.
+        controls: random routings to average over for each pair, at least 1.
     """
     random = np.random.default_rng(seed)
     routed = [_case(site, task, gates[site][task], losses, top) for site, task in pairs]
     shuffled = [
-        _case(site, task, random.permutation(gates[site][task]), losses, top)
-        for _ in range(controls)
+        _averaged(
+            [
+                _case(site, task, random.permutation(gates[site][task]), losses, top)
+                for _ in range(controls)
+            ]
+        )
         for site, task in pairs
     ]
     return AllocationReport(
@@ -194,6 +198,14 @@ def _case(site: str, task: int, gate_K: Floats, losses: GateLosses, top: int) ->
     weight_C = gate_K[active_C]
     precision = precision_at(weight_C, rise_C, top)
     return _Case(site, "measured", precision, rank_correlation(weight_C, rise_C))
+
+
+def _averaged(cases: Sequence[_Case]) -> _Case:
+    """One pair's case from several random routings, so that its interval counts pairs."""
+    return cases[0]._replace(
+        precision=_mean(np.array([case.precision for case in cases])),
+        correlation=_mean(np.array([case.correlation for case in cases])),
+    )
 
 
 def _agreement(cases: Sequence[_Case], seed: int) -> Agreement:

@@ -3,6 +3,7 @@
 Axes: N cells of one task.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,9 @@ def roc_auc(score_N: Floats, positive_N: NDArray[np.bool_]) -> float:
         >>> roc_auc(np.array([0.1, 0.4, 0.4, 0.8]), np.array([False, False, True, True]))
         0.875
     """
+    if positive_N.all() or not positive_N.any():
+        return math.nan
     hits, alarms = _threshold_counts(score_N, positive_N)
-    if hits[-1] == 0 or alarms[-1] == 0:
-        return float("nan")
     doubled = (np.diff(alarms, prepend=0) * (hits + np.r_[0, hits[:-1]])).sum()
     return float(doubled / 2 / (int(hits[-1]) * int(alarms[-1])))
 
@@ -34,9 +35,9 @@ def average_precision(score_N: Floats, positive_N: NDArray[np.bool_]) -> float:
 
     over the distinct scores as thresholds, highest first, without interpolation.
     """
+    if positive_N.all() or not positive_N.any():
+        return math.nan
     hits, alarms = _threshold_counts(score_N, positive_N)
-    if hits[-1] == 0 or alarms[-1] == 0:
-        return float("nan")
     return float((np.diff(hits, prepend=0) * (hits / (hits + alarms))).sum() / hits[-1])
 
 

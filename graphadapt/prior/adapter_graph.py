@@ -3,6 +3,8 @@
 Shapes: T tasks, K adapters, E directed edges, p embedding width.
 """
 
+import functools
+
 import torch
 from torch import Tensor, nn
 
@@ -48,27 +50,37 @@ class AdapterGraph(nn.Module):
 
     def forward(self, task_Tp: Tensor, adapter_Kp: Tensor) -> tuple[Tensor, Tensor]:
         """Tasks and adapters after the exchange, ``(T, p)`` and ``(K, p)``."""
-        to_adapters = _all_pairs(task_Tp, adapter_Kp)
-        to_tasks = _all_pairs(adapter_Kp, task_Tp)
-        with torch.autocast(task_Tp.device.type, enabled=False):
-            adapter_Kp = (
-                adapter_Kp
-                + self.adapters_from_tasks(adapter_Kp, task_Tp, *to_adapters)
-                + self.adapters_from_adapters(adapter_Kp, adapter_Kp, *_other_pairs(adapter_Kp))
+        tasks, adapters, device = len(task_Tp), len(adapter_Kp), task_Tp.device
+        with torch.autocast(device.type, enabled=False):
+            heard_Kp = self.adapters_from_tasks(
+                adapter_Kp, task_Tp, *_all_pairs(tasks, adapters, device)
             )
-            return task_Tp + self.tasks_from_adapters(task_Tp, adapter_Kp, *to_tasks), adapter_Kp
+            beside_Kp = self.adapters_from_adapters(
+                adapter_Kp, adapter_Kp, *_other_pairs(adapters, device)
+            )
+            adapter_Kp = adapter_Kp + heard_Kp + beside_Kp
+            heard_Tp = self.tasks_from_adapters(
+                task_Tp, adapter_Kp, *_all_pairs(adapters, tasks, device)
+            )
+        return task_Tp + heard_Tp, adapter_Kp
 
 
-def _all_pairs(sender_Mp: Tensor, receiver_Np: Tensor) -> tuple[Tensor, Tensor]:
+# Kernels remember what they work out from the very tensors they are given, so the same ones are
+# given every time; as ordinary tensors, which training may keep for its backward pass, even if an
+# evaluation in inference mode asks first.
+@functools.lru_cache(maxsize=16)
+@torch.inference_mode(False)
+def _all_pairs(senders: int, receivers: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """An edge from every sender to every receiver, grouped by receiver."""
-    senders = torch.arange(len(sender_Mp), device=sender_Mp.device)
-    receivers = torch.arange(len(receiver_Np), device=sender_Mp.device)
-    return senders.repeat(len(receivers)), receivers.repeat_interleave(len(senders))
+    sender_M = torch.arange(senders, device=device)
+    receiver_N = torch.arange(receivers, device=device)
+    return sender_M.repeat(receivers), receiver_N.repeat_interleave(senders)
 
 
-def _other_pairs(node_Np: Tensor) -> tuple[Tensor, Tensor]:
-    """An edge from every node to every other one; none for a single node."""
-    nodes = torch.arange(len(node_Np), device=node_Np.device)
-    # Counted, not masked: a mask would make a GPU's host wait for the number of edges.
-    source = (nodes.unsqueeze(1) + nodes[1:]) % len(node_Np)
-    return source.flatten(), nodes.repeat_interleave(max(0, len(node_Np) - 1))
+@functools.lru_cache(maxsize=16)
+@torch.inference_mode(False)
+def _other_pairs(nodes: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """An edge from every node to every other one, grouped by receiver; none for a single node."""
+    node_N = torch.arange(nodes, device=device)
+    source_E = (node_N.unsqueeze(1) + node_N[1:]) % nodes
+    return source_E.flatten(), node_N.repeat_interleave(nodes - 1)

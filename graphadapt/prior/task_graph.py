@@ -12,6 +12,8 @@ from graphadapt.errors import ConfigError
 
 __all__ = ["TaskEdges", "normalised_relation", "spectral_start", "task_edges"]
 
+EQUAL = 1e-9  # eigenvalues, and entries of a projector, closer than this differ by rounding only
+
 
 class TaskEdges(NamedTuple):
     """Directed edges of the task graph with their weights."""
@@ -78,31 +80,36 @@ def spectral_start(normalised_TT: Tensor, width: int) -> Tensor:
     References:
         Coifman and Lafon, Diffusion maps, 2006.
     """
-    values, vectors = torch.linalg.eigh(normalised_TT)
-    values, vectors = values.flip(0), vectors.flip(1)
-    positive = int((values > 1e-9).sum())
-    columns: list[Tensor] = []
-    first = 0
-    while first < positive and len(columns) < width:
-        end = first + int((values[first:positive] > values[first] - 1e-9).sum())
-        columns += [values[first] * v for v in _canonical_basis(vectors[:, first:end])]
-        first = end
+    columns = _weighted_directions(normalised_TT, width)
     embedding_Tp = normalised_TT.new_zeros(len(normalised_TT), width)
-    for column, direction in enumerate(columns[:width]):
-        embedding_Tp[:, column] = direction
+    embedding_Tp[:, : len(columns)] = torch.stack(columns, 1)
     length_T1 = embedding_Tp.norm(dim=1, keepdim=True)
     reached_T1 = length_T1 > 1e-6 * length_T1.max()
     return torch.where(reached_T1, embedding_Tp * width**0.5 / length_T1.clamp_min(1e-300), 0.0)
 
 
-def _canonical_basis(vectors_Tn: Tensor) -> list[Tensor]:
-    """An orthonormal basis of the same space that depends on the space alone."""
+def _weighted_directions(normalised_TT: Tensor, limit: int) -> list[Tensor]:
+    """``λ v`` of at most ``limit`` leading eigenpairs; the first has the eigenvalue 1."""
+    values, vectors = torch.linalg.eigh(normalised_TT)
+    values, vectors = values.flip(0), vectors.flip(1)
+    positive = int((values > EQUAL).sum())
+    columns: list[Tensor] = []
+    while len(columns) < min(positive, limit):
+        first = len(columns)
+        end = first + int((values[first:positive] > values[first] - EQUAL).sum())
+        basis = _canonical_basis(vectors[:, first:end], limit - first)
+        columns += [values[first] * direction_T for direction_T in basis]
+    return columns
+
+
+def _canonical_basis(vectors_Tn: Tensor, limit: int) -> list[Tensor]:
+    """At most ``limit`` of an orthonormal basis that depends on the space alone."""
     projector_TT = vectors_Tn @ vectors_Tn.T
     basis = []
-    for _ in range(vectors_Tn.shape[1]):
+    for _ in range(min(vectors_Tn.shape[1], limit)):
         diagonal_T = projector_TT.diagonal()
-        # Entries that differ by rounding only count as equal, and the first is taken.
-        pivot = int((diagonal_T > diagonal_T.max() * (1 - 1e-9)).to(torch.uint8).argmax())
+        # Of equal entries the first is taken.
+        pivot = int((diagonal_T > diagonal_T.max() * (1 - EQUAL)).to(torch.uint8).argmax())
         direction_T = projector_TT[pivot] / diagonal_T[pivot].sqrt()
         projector_TT = projector_TT - torch.outer(direction_T, direction_T)
         basis.append(direction_T)
@@ -110,7 +117,8 @@ def _canonical_basis(vectors_Tn: Tensor) -> list[Tensor]:
 
 
 def _check_relation(relation_TT: Tensor) -> None:
-    if relation_TT.ndim != 2 or relation_TT.shape[0] != relation_TT.shape[1]:
+    tasks = len(relation_TT)
+    if tasks == 0 or relation_TT.shape != (tasks, tasks):
         raise ConfigError(
             f"a relation of shape {tuple(relation_TT.shape)} is not a matrix of tasks by tasks"
         )

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphadapt.config import RelationConfig
-from graphadapt.data.store import TaskInfo
 from graphadapt.relation.controls import identity_relation, shuffled_relation, uniform_relation
 from graphadapt.relation.estimate import label_relation
 from graphadapt.relation.file import read_relation
@@ -23,7 +22,7 @@ def build_relation(
     config: RelationConfig,
     labels_GT: NDArray[np.float32],
     train_mask_GT: NDArray[np.bool_],
-    tasks: Sequence[TaskInfo],
+    task_names: Sequence[str],
     seed: int,
 ) -> Relation:
     """Make the relation that ``config.kind`` names.
@@ -32,10 +31,9 @@ def build_relation(
         config: the construction and its settings.
         labels_GT: labels, NaN where missing; read by ``labels`` and ``shuffled`` only.
         train_mask_GT: the training cells; no other cell is read.
-        tasks: T tasks, of either kind: φ and Pearson's correlation are one formula.
+        task_names: T names; their kinds do not matter, φ and Pearson's ρ are one formula.
         seed: of the ``shuffled`` relabelling, at least 0.
     """
-    task_names = [task.name for task in tasks]
     if config.kind == "identity":
         return identity_relation(task_names)
     if config.kind == "uniform":

@@ -42,6 +42,7 @@ def hard_gate(probability_TK: Tensor, threshold: float) -> Tensor:
         ConfigError: if θ is outside its range.
 
     Example:
+        >>> import torch
         >>> hard_gate(torch.tensor([[0.5, 0.3, 0.2]]), 0.25)
         tensor([[0.6250, 0.3750, 0.0000]])
         >>> hard_gate(torch.tensor([[0.5, 0.3, 0.2]]), 0.9)

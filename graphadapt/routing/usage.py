@@ -14,7 +14,7 @@ def routing_entropy(gate_TK: Tensor) -> Tensor:
 
     In nats: 0 where every task uses one adapter, ``ln K`` where every task uses all alike; adding
     it to a loss makes routes sharper. A zero weight adds nothing, and its gradient is large but
-    finite.
+    finite; a loss does better to take the entropy of the soft gate.
 
     Args:
         gate_TK: rows that sum to one.

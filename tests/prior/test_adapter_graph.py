@@ -118,6 +118,14 @@ def test_a_node_that_nothing_points_at_hears_nothing(kernels):
     assert not message(receivers, senders, none, none).any()
 
 
+def test_training_works_after_an_evaluation_in_inference_mode():
+    module, nodes = trained(), embeddings(tasks=7, count=6)
+    with torch.inference_mode():
+        module(*nodes)
+    sum(answer.sum() for answer in module(*nodes)).backward()
+    assert module.tasks_from_adapters.out.weight.grad.any()
+
+
 def test_autocast_does_not_round_the_exchange():
     module, nodes = trained().float(), [x.float() for x in embeddings()]
     with torch.autocast("cpu", torch.bfloat16):

@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 
 from graphadapt.config import RelationConfig
-from graphadapt.data.store import TaskInfo
 from graphadapt.relation.build import build_relation
 from graphadapt.relation.controls import shuffled_relation
 from graphadapt.relation.estimate import label_relation
 from graphadapt.relation.file import write_relation
 
-TASKS = [TaskInfo("a", "binary"), TaskInfo("b", "regression"), TaskInfo("c", "regression")]
+TASKS = ["a", "b", "c"]
 
 
 @pytest.fixture
@@ -23,9 +22,7 @@ def cells():
 
 def test_labels_pass_every_setting_on(cells):
     config = RelationConfig(shrinkage=3.0, minimum_overlap=7, neighbours=1)
-    expected = label_relation(
-        *cells, ["a", "b", "c"], shrinkage=3.0, minimum_overlap=7, neighbours=1
-    )
+    expected = label_relation(*cells, TASKS, shrinkage=3.0, minimum_overlap=7, neighbours=1)
     found = build_relation(config, *cells, TASKS, 0)
     assert np.array_equal(found.weights, expected.weights)
     assert found.kind == "labels"

@@ -1,0 +1,77 @@
+"""Learned tables for atoms and bonds, in OGB's vocabularies.
+
+Shapes: N nodes, D width, C = 60 bond codes.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from graphadapt.molecules.vocabulary import (
+    ATOM_FEATURE_OFFSETS,
+    ATOM_FEATURE_SIZES,
+    BOND_CODES,
+    BOND_FEATURE_SIZES,
+)
+
+__all__ = ["AtomEncoder", "BondEncoder"]
+
+
+class AtomEncoder(nn.Module):
+    r"""Add up one learned row for each of an atom's nine features.
+
+    .. math:: x_v = \sum_{i=1}^{9} T_i[a_{v,i}]
+
+    Under autocast the sum is made in float32 and then rounded, so that the first layer's messages
+    flow in the same precision as the others'.
+
+    Args:
+        width: D.
+
+    References:
+        Hu et al., Open Graph Benchmark, 2020: its ``AtomEncoder``.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.tables = _tables(ATOM_FEATURE_SIZES, width)
+        self.register_buffer("starts", torch.tensor(ATOM_FEATURE_OFFSETS), persistent=False)
+
+    def forward(self, atoms_N9: Tensor) -> Tensor:
+        """Look up atoms ``(N, 9)``, giving ``(N, D)``."""
+        joined = torch.cat([table.weight for table in self.tables])
+        x_ND = functional.embedding_bag(atoms_N9 + self.starts, joined, mode="sum")
+        device = x_ND.device.type
+        if torch.is_autocast_enabled(device):
+            return x_ND.to(torch.get_autocast_dtype(device))
+        return x_ND
+
+
+class BondEncoder(nn.Module):
+    r"""Add up one learned row for each of a bond's three features: type, stereo, conjugation.
+
+    Only 60 combinations exist, so each is made once a call and the edges look it up by its code.
+
+    Args:
+        width: D.
+
+    References:
+        Hu et al., Open Graph Benchmark, 2020: its ``BondEncoder``.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.tables = _tables(BOND_FEATURE_SIZES, width)
+
+    def forward(self) -> Tensor:
+        """The row of every bond code, ``(C, D)``."""
+        kind, stereo, conjugated = (table.weight for table in self.tables)
+        summed = kind[:, None, None] + stereo[None, :, None] + conjugated[None, None, :]
+        return summed.reshape(BOND_CODES, -1)
+
+
+def _tables(sizes: tuple[int, ...], width: int) -> nn.ModuleList:
+    tables = nn.ModuleList(nn.Embedding(size, width) for size in sizes)
+    for table in tables:
+        nn.init.xavier_uniform_(table.weight)
+    return tables

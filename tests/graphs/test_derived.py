@@ -1,0 +1,60 @@
+"""What the cache takes for the same tensors, and what not."""
+
+import torch
+
+from graphadapt.graphs.derived import DerivedCache
+
+
+class Counting:
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self):
+        self.calls += 1
+        return self.calls
+
+
+def test_the_same_tensors_are_worked_out_once():
+    cache, make = DerivedCache(), Counting()
+    first, second = torch.arange(3), torch.arange(3)
+    assert cache.get("sum", (first, second), (3,), make) == 1
+    assert cache.get("sum", (first, second), (3,), make) == 1
+    assert make.calls == 1
+
+
+def test_another_kind_count_tensor_or_order_is_another_value():
+    cache, make = DerivedCache(), Counting()
+    first, second = torch.arange(3), torch.arange(3)
+    cache.get("sum", (first, second), (3,), make)
+    assert cache.get("product", (first, second), (3,), make) == 2
+    assert cache.get("sum", (first, second), (4,), make) == 3
+    assert cache.get("sum", (second, first), (3,), make) == 4
+    assert cache.get("sum", (first, second.clone()), (3,), make) == 5
+
+
+def test_a_tensor_that_was_written_to_is_another_one():
+    cache, make = DerivedCache(), Counting()
+    index = torch.arange(3)
+    cache.get("sum", (index,), (), make)
+    index[0] = 2
+    assert cache.get("sum", (index,), (), make) == 2
+
+
+def test_the_longest_unused_value_is_forgotten():
+    cache, make = DerivedCache(size=2), Counting()
+    first, second, third = (torch.arange(3) for _ in range(3))
+    cache.get("sum", (first,), (), make)
+    cache.get("sum", (second,), (), make)
+    cache.get("sum", (first,), (), make)
+    cache.get("sum", (third,), (), make)
+    assert len(cache) == 2
+    assert cache.get("sum", (first,), (), make) == 1
+    assert cache.get("sum", (second,), (), make) == 4
+
+
+def test_tensors_of_inference_mode_are_taken():
+    cache, make = DerivedCache(), Counting()
+    with torch.inference_mode():
+        index = torch.arange(3)
+        assert cache.get("sum", (index,), (), make) == 1
+        assert cache.get("sum", (index,), (), make) == 1
