@@ -24,7 +24,15 @@ from graphadapt.export.merging import distinct_rows, indistinguishable, surround
 from graphadapt.molecules.featurise import MoleculeArrays
 from graphadapt.molecules.vocabulary import BOND_CODES, bond_code
 
-__all__ = ["MAX_SLOTS", "MERGE_FROM", "SILENT", "Inputs", "collate", "largest_degree"]
+__all__ = [
+    "MAX_SLOTS",
+    "MERGE_FROM",
+    "SILENT",
+    "Inputs",
+    "collate",
+    "inputs_for",
+    "largest_degree",
+]
 
 MAX_SLOTS = 64
 """Most bonds of one atom; more is an error, never a truncation."""
@@ -76,7 +84,8 @@ def collate(
     ``kind_features`` (K, 9), ``kind_degree`` (K,); for the first layer ``environment_kind`` (V,),
     ``environment_source`` and ``environment_bond`` (P',), ``environment_slots`` (V, S); for the
     others ``atom_environment``, ``atom_graph`` (R,), ``atom_source`` and ``atom_bond`` (P,),
-    ``atom_slots`` (R, S); ``graph_atoms`` (G, R); ``features`` (G, M) where they are given.
+    ``atom_slots`` (R, S); ``graph_kinds`` (G, K), ``graph_atoms`` (G, R); ``features`` (G, M) where
+    they are given.
 
     Args:
         molecules: at least one, each with at least one atom.
@@ -96,7 +105,8 @@ def collate(
         "environment_kind": kinds.of_atom[environments.first],
         "atom_environment": environments.of_atom[rows.first],
         "atom_graph": graphs.graph[rows.first],
-        "graph_atoms": _multiplicity(graphs.graph, rows.of_atom, len(molecules), len(rows.first)),
+        "graph_kinds": _multiplicity(graphs.graph, kinds),
+        "graph_atoms": _multiplicity(graphs.graph, rows),
     }
     for level, receivers, senders in (
         ("environment", environments, kinds),
@@ -109,6 +119,20 @@ def collate(
     if features_GM is not None:
         inputs["features"] = np.ascontiguousarray(features_GM, np.float32)
     return inputs
+
+
+def inputs_for(
+    reads: Sequence[str],
+    molecules: Sequence[MoleculeArrays],
+    features_GM: NDArray[np.float32] | None = None,
+) -> Inputs:
+    """Only the arrays that a model reads; without graph arrays among them, no graph is arranged."""
+    if "features" in reads and features_GM is None:
+        raise DataError("the model reads molecule-level features, and none were given")
+    if list(reads) == ["features"]:
+        return {"features": np.ascontiguousarray(features_GM, np.float32)}
+    arrays = collate(molecules, features_GM)
+    return {name: arrays[name] for name in reads}
 
 
 def largest_degree(molecule: MoleculeArrays) -> int:
@@ -190,10 +214,8 @@ def _messages(
     return np.append(source_E, 0), np.append(bond_E, SILENT), slots_RS
 
 
-def _multiplicity(
-    graph_A: NDArray[np.int64], row_A: NDArray[np.int64], graph_count: int, row_count: int
-) -> NDArray[np.float32]:
-    """How many atoms of each graph each row stands for, ``(G, R)``."""
-    cell_A = graph_A * row_count + row_A
-    count = np.bincount(cell_A, minlength=graph_count * row_count)
-    return count.astype(np.float32).reshape(graph_count, row_count)
+def _multiplicity(graph_A: NDArray[np.int64], classes: _Classes) -> NDArray[np.float32]:
+    """How many atoms of each graph are in each class, ``(G, U)``."""
+    shape = int(graph_A[-1]) + 1, len(classes.first)
+    cell_A = graph_A * shape[1] + classes.of_atom
+    return np.bincount(cell_A, minlength=shape[0] * shape[1]).astype(np.float32).reshape(shape)

@@ -1,9 +1,10 @@
 """Message-passing layers as an exported network holds them: plain tensors, no scatter.
 
-Shapes: U sending rows, R receiving rows, P messages, S slots, D width, F output width, G graphs.
+Shapes: U sending rows, R receiving rows, P messages, S slots, C bond codes, D width, F output
+width, G graphs.
 
-Every layer is a non-linear ``hidden`` part and an affine ``finish``. Pooling is linear, so after
-the last layer the graphs are pooled first and finished then, on G rows instead of R.
+Every convolution is a non-linear ``hidden`` part and an affine ``finish``. Pooling is linear, so
+after the last one the graphs are pooled first and finished then, on G rows instead of R.
 """
 
 from dataclasses import dataclass
@@ -12,11 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from graphadapt.export.collate import SILENT
+__all__ = ["Affine", "GCNLayer", "GINLayer", "MessageSum", "NodeUpdate", "Stretch", "Wiring"]
 
-__all__ = ["Affine", "GcnLayer", "GinLayer", "MessageSum", "VirtualNodeUpdate", "Wiring"]
-
-_NOTHING = -1e30
+_SILENCE = -1e30
+"""Embedding of the silent bond: nothing that is added to it comes out of a relu."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,11 @@ class Wiring:
     slots: Tensor
     """(R, S) messages of each receiving row."""
 
-    receiver: Tensor | None
-    """(R,) the sending row that a receiving row itself is; None where they are the same rows."""
+    receiver: Tensor | None = None
+    """(R,) the sending row that each receiving row is; None where they are the same rows."""
 
-    degree: Tensor | None
-    """(U,) bonds of each sending row, where a layer asks for it."""
+    degree: Tensor | None = None
+    """(U,) bonds of each sending row, for layers that ask."""
 
     def own(self, x_UD: Tensor) -> Tensor:
         """What the receiving rows hold themselves, ``(R, D)``."""
@@ -84,68 +84,82 @@ class Stretch(nn.Module):
 
 
 class MessageSum(nn.Module):
-    r"""Sum what neighbours send, :math:`m_v = \sum_{u \to v} c_u\, \mathrm{relu}(x_u + e_{uv})`.
+    r"""Sum what neighbours send, :math:`m_v = \sum_{u \to v} c_u\, \mathrm{relu}(x_u + b_{uv})`.
 
     Args:
-        bond_CD: embedding of every bond code.
+        bonds_CD: embedding of every bond code.
     """
 
     bonds: Tensor
 
-    def __init__(self, bond_CD: Tensor) -> None:
+    def __init__(self, bonds_CD: Tensor) -> None:
         super().__init__()
-        silent_1D = torch.full_like(bond_CD[:1], _NOTHING)
-        assert len(bond_CD) == SILENT
-        self.register_buffer("bonds", torch.cat([bond_CD, silent_1D]))
+        silent_1D = torch.full_like(bonds_CD[:1], _SILENCE)
+        self.register_buffer("bonds", torch.cat([bonds_CD, silent_1D]))
 
     def forward(self, x_UD: Tensor, wiring: Wiring, scale_U1: Tensor | None = None) -> Tensor:
-        """Map ``(U, D)`` to ``(R, D)``; ``scale`` is c."""
-        sent_PD = x_UD.index_select(0, wiring.source) + self.bonds.index_select(0, wiring.bond)
-        sent_PD = sent_PD.relu()
+        """Map ``(U, D)`` to ``(R, D)``; ``scale`` is c, by default 1."""
+        bond_PD = self.bonds.index_select(0, wiring.bond)
+        sent_PD = (x_UD.index_select(0, wiring.source) + bond_PD).relu()
         if scale_U1 is not None:
             sent_PD = sent_PD * scale_U1.index_select(0, wiring.source)
         return functional.embedding(wiring.slots, sent_PD).sum(dim=1)
 
 
-class GinLayer(nn.Module):
+class GINLayer(nn.Module):
     r"""Graph isomorphism layer, :math:`W_2\,\mathrm{relu}(W_1((1+\epsilon)x + m) + b_1) + b_2`.
 
     The norms inside and after the layer are folded into the two maps.
+
+    Args:
+        messages: m.
+        epsilon: one number.
+        expand: D -> F.
+        finish: F -> D.
     """
 
     own_scale: Tensor
 
     def __init__(
-        self, messages: MessageSum, own_scale: Tensor, expand: Affine, finish: Affine
+        self, messages: MessageSum, epsilon: Tensor, expand: Affine, finish: Affine
     ) -> None:
         super().__init__()
         self.messages = messages
-        self.register_buffer("own_scale", own_scale)
+        self.register_buffer("own_scale", 1 + epsilon)
+        self.scales_itself = bool((epsilon != 0).any())
         self.expand = expand
         self.finish = finish
 
     def hidden(self, x_UD: Tensor, wiring: Wiring) -> Tensor:
-        """Everything up to the last linear map, ``(U, D)`` to ``(R, F)``."""
-        mixed_RD = wiring.own(x_UD) * self.own_scale + self.messages(x_UD, wiring)
-        return self.expand(mixed_RD).relu()
+        """Everything up to the last map, ``(U, D)`` to ``(R, F)``."""
+        own_RD = wiring.own(x_UD)
+        if self.scales_itself:
+            own_RD = own_RD * self.own_scale
+        return self.expand(own_RD + self.messages(x_UD, wiring)).relu()
 
 
-class GcnLayer(nn.Module):
+class GCNLayer(nn.Module):
     r"""Graph convolution with bonds and a root term, as in OGB's reference.
 
-    .. math:: y = W x + b, \qquad h_v = \sum_{u \to v} \frac{\mathrm{relu}(y_u + e_{uv})}
-              {\sqrt{\delta_u \delta_v}} + \frac{\mathrm{relu}(y_v + r)}{\delta_v}
+    .. math:: y = W x + b, \qquad h_v = \sum_{u \to v} \frac{\mathrm{relu}(y_u + b_{uv})}
+              {\sqrt{d_u d_v}} + \frac{\mathrm{relu}(y_v + r)}{d_v}
 
-    with :math:`\delta` one more than the degree.
+    with d one more than the number of bonds.
+
+    Args:
+        update: W and b, D -> D.
+        messages: of y.
+        root_D: r.
+        finish: the norm after the layer.
     """
 
     root: Tensor
 
     def __init__(
-        self, linear: Affine, messages: MessageSum, root_D: Tensor, finish: Stretch
+        self, update: Affine, messages: MessageSum, root_D: Tensor, finish: Stretch
     ) -> None:
         super().__init__()
-        self.linear = linear
+        self.update = update
         self.messages = messages
         self.register_buffer("root", root_D)
         self.finish = finish
@@ -153,15 +167,15 @@ class GcnLayer(nn.Module):
     def hidden(self, x_UD: Tensor, wiring: Wiring) -> Tensor:
         """Everything up to the norm, ``(U, D)`` to ``(R, D)``."""
         assert wiring.degree is not None
-        y_UD = self.linear(x_UD)
+        y_UD = self.update(x_UD)
         scale_U1 = (wiring.degree + 1).rsqrt().unsqueeze(1)
         own_R1 = wiring.own(scale_U1)
         root_RD = (wiring.own(y_UD) + self.root).relu() * own_R1
         return (self.messages(y_UD, wiring, scale_U1) + root_RD) * own_R1
 
 
-class VirtualNodeUpdate(nn.Module):
-    """The virtual node's two maps, norms folded in."""
+class NodeUpdate(nn.Module):
+    """The two maps of a virtual node, norms folded in."""
 
     def __init__(self, expand: Affine, contract: Affine) -> None:
         super().__init__()
@@ -169,5 +183,5 @@ class VirtualNodeUpdate(nn.Module):
         self.contract = contract
 
     def forward(self, total_GD: Tensor) -> Tensor:
-        """Map the sum of a graph's nodes and its virtual node to the next virtual node."""
+        """From the sum of a graph's rows and its virtual node to the next, ``(G, D)``."""
         return self.contract(self.expand(total_GD).relu()).relu()

@@ -5,16 +5,14 @@ Each section of the file is one dataclass here. Unknown keys fail and name the n
 
 import json
 import tomllib
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from difflib import get_close_matches
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 from graphadapt.errors import ConfigError
+from graphadapt.typed_tables import build_table, with_values
 
 __all__ = [
     "AdapterConfig",
@@ -383,7 +381,7 @@ class RunConfig:
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> "RunConfig":
         """Build from nested tables, as TOML or JSON gives them."""
-        return _build(cls, table, "")
+        return build_table(cls, table)
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain tables that :meth:`from_dict` reads back."""
@@ -392,65 +390,11 @@ class RunConfig:
 
     def with_settings(self, settings: Mapping[str, Any]) -> "RunConfig":
         """Replace settings named by dotted path, such as ``{"trainer.epochs": 3}``."""
-        table = self.to_dict()
-        for dotted, value in settings.items():
-            *sections, key = dotted.split(".")
-            place = table
-            for section in sections:
-                _check_known(section, place, f"section in {dotted!r}")
-                place = place[section]
-            _check_known(key, place, f"setting in {dotted!r}")
-            place[key] = value
-        return type(self).from_dict(table)
+        return type(self).from_dict(with_values(self.to_dict(), settings))
 
 
 def preset_names() -> tuple[str, ...]:
     """Names of the run settings that come with the package."""
     folder = resources.files("graphadapt") / "presets"
-    return tuple(
-        sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if ".toml" in item.name)
-    )
-
-
-def _check_known(name: str, known: Mapping[str, Any], what: str) -> None:
-    if name not in known:
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "known are " + ", ".join(sorted(known))
-        raise ConfigError(f"unknown {what}: {name!r}; {hint}")
-
-
-def _build(cls: type[Any], table: Mapping[str, Any], where: str) -> Any:
-    hints = get_type_hints(cls)
-    known = {item.name: item for item in fields(cls)}
-    values = {}
-    for key, value in table.items():
-        _check_known(key, known, f"setting under [{where}]" if where else "section")
-        path = f"{where}.{key}" if where else key
-        if is_dataclass(hints[key]):
-            if not isinstance(value, Mapping):
-                raise ConfigError(f"{path} is a section of settings, got {value!r}")
-            values[key] = _build(typing.cast("type[Any]", hints[key]), value, path)
-        else:
-            values[key] = _typed(hints[key], value, path)
-    return cls(**values)
-
-
-def _typed(hint: Any, value: Any, path: str) -> Any:
-    """Check ``value`` against a plain, tuple or literal type; lists become tuples."""
-    if get_origin(hint) is Literal:
-        if value not in get_args(hint):
-            near = get_close_matches(str(value), get_args(hint), n=1)
-            hint_text = f"; did you mean {near[0]!r}?" if near else ""
-            options = ", ".join(repr(option) for option in get_args(hint))
-            raise ConfigError(f"{path}={value!r} is not one of {options}{hint_text}")
-        return value
-    if get_origin(hint) is tuple:
-        if not isinstance(value, list | tuple):
-            raise ConfigError(f"{path} is a list, got {value!r}")
-        return tuple(_typed(get_args(hint)[0], item, path) for item in value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
-        name = hint.__name__ if not isinstance(hint, types.UnionType) else str(hint)
-        raise ConfigError(f"{path}={value!r} is not of type {name}")
-    return value
+    names = sorted(item.name for item in folder.iterdir())
+    return tuple(name.removesuffix(".toml") for name in names if name.endswith(".toml"))

@@ -94,7 +94,8 @@ class Run:
 
         Args:
             folder: where a run was trained.
-            weights: ``best``, ``last`` or ``none``; default is what ``trainer.keep`` says.
+            weights: ``best``, ``last``, or ``none`` to resume training; default is what
+                ``trainer.keep`` says.
 
         Raises:
             CheckpointError: if the folder holds no run, or no checkpoint of that name.
@@ -105,7 +106,9 @@ class Run:
         model = assemble(config, inputs, relations["prior"].weights)
         run = cls(folder, config, inputs, relations, model)
         weights = weights or config.trainer.keep
-        if weights != "none":
+        if weights == "none":
+            _fit_constants(model, run.dataset, inputs)
+        else:
             _load_model(model, folder, weights)
         model.eval()
         return run

@@ -3,6 +3,8 @@
 Shapes: N nodes, D width, C = 60 bond codes.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -32,6 +34,8 @@ class AtomEncoder(nn.Module):
         Hu et al., Open Graph Benchmark, 2020: its ``AtomEncoder``.
     """
 
+    starts: Tensor
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.tables = _tables(ATOM_FEATURE_SIZES, width)
@@ -39,7 +43,7 @@ class AtomEncoder(nn.Module):
 
     def forward(self, atoms_N9: Tensor) -> Tensor:
         """Look up atoms ``(N, 9)``, giving ``(N, D)``."""
-        joined = torch.cat([table.weight for table in self.tables])
+        joined = torch.cat(_weights(self.tables))
         x_ND = functional.embedding_bag(atoms_N9 + self.starts, joined, mode="sum")
         device = x_ND.device.type
         if torch.is_autocast_enabled(device):
@@ -65,13 +69,17 @@ class BondEncoder(nn.Module):
 
     def forward(self) -> Tensor:
         """The row of every bond code, ``(C, D)``."""
-        kind, stereo, conjugated = (table.weight for table in self.tables)
+        kind, stereo, conjugated = _weights(self.tables)
         summed = kind[:, None, None] + stereo[None, :, None] + conjugated[None, None, :]
         return summed.reshape(BOND_CODES, -1)
 
 
 def _tables(sizes: tuple[int, ...], width: int) -> nn.ModuleList:
     tables = nn.ModuleList(nn.Embedding(size, width) for size in sizes)
-    for table in tables:
-        nn.init.xavier_uniform_(table.weight)
+    for weight in _weights(tables):
+        nn.init.xavier_uniform_(weight)
     return tables
+
+
+def _weights(tables: nn.ModuleList) -> list[Tensor]:
+    return [cast("nn.Embedding", table).weight for table in tables]

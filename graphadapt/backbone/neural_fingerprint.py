@@ -4,6 +4,8 @@ Shapes: N nodes, G graphs, D width of the layers, W width of one layer's counts,
 of the embedding.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -85,7 +87,7 @@ class NeuralFingerprint(nn.Module):
             self.convolutions, self.norms, self.readouts, strict=True
         ):
             x_ND = x_ND + torch.relu(norm(convolution(x_ND, batch, kernels, linear)))
-            soft_NW = torch.relu(linear(readout, x_ND))
+            soft_NW = torch.relu(linear(cast("nn.Linear", readout), x_ND))
             counts.append(kernels.segment_sum(soft_NW, batch.graph_of_node, batch.num_graphs))
         joined = torch.cat(counts, dim=1)
         joined = joined.to(torch.promote_types(joined.dtype, torch.float32)).log1p()

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from graphadapt import __version__
+from graphadapt.environment.packages import extras_with
 from graphadapt.errors import GraphAdaptError
 
 __all__ = ["main"]
@@ -43,24 +44,19 @@ class _LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(context)])
 
-    def resolve_command(
-        self, context: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(context, args)
-        except ImportError as error:
-            if isinstance(error, GraphAdaptError):
-                raise
-            raise click.ClickException(
-                f"`graphadapt {args[0]}` needs the package {error.name!r}; "
-                "install graphadapt[train,export,serve]"
-            ) from error
-
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
         except GraphAdaptError as error:
             raise click.ClickException(str(error)) from error
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            extras = extras_with(package)
+            if not extras:
+                raise
+            raise click.ClickException(
+                f"this command needs the package {package!r}; pip install 'graphadapt[{extras[0]}]'"
+            ) from error
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -173,7 +173,7 @@ def _split_column(split: str | None) -> str | None:
 def _blocks(kinds: Sequence[str], columns: Sequence[str]) -> list["FeatureBlock"]:
     from graphadapt.molecules.features import FeatureBlock
 
-    blocks = [FeatureBlock(kind=kind) for kind in kinds]
+    blocks = [FeatureBlock.from_dict({"kind": kind}) for kind in kinds]
     if columns:
         blocks.append(FeatureBlock(kind="columns", columns=tuple(columns)))
     return blocks

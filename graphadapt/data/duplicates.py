@@ -26,9 +26,11 @@ AGREEMENT: Final = 0.5
 class _Groups(NamedTuple):
     """Rows that share a molecule, sorted so that each molecule's rows are neighbours."""
 
-    rows_D: NDArray[np.int64]
-    starts_U: NDArray[np.int64]
-    """Position in ``rows_D`` of each molecule's first row."""
+    rows: NDArray[np.int64]
+    """``(D,)``."""
+
+    starts: NDArray[np.int64]
+    """``(U,)`` position in ``rows`` of each molecule's first row."""
 
 
 def merge_duplicates(source: MoleculeSource, canonical: Sequence[str]) -> MoleculeSource:
@@ -42,18 +44,18 @@ def merge_duplicates(source: MoleculeSource, canonical: Sequence[str]) -> Molecu
         canonical: canonical SMILES of every row.
     """
     groups = _groups(canonical)
-    if not len(groups.starts_U):
+    if not len(groups.starts):
         return source
-    labels_DT = source.labels[groups.rows_D]
-    merged_UT, contradicts_UT = _merged_labels(source, labels_DT, groups.starts_U)
-    first_U = groups.rows_D[groups.starts_U]
+    labels_DT = source.labels[groups.rows]
+    merged_UT, contradicts_UT = _merged_labels(source, labels_DT, groups.starts)
+    first_U = groups.rows[groups.starts]
     labels_GT = source.labels.copy()
     labels_GT[first_U] = merged_UT
     flags = {name: flag_GT.copy() for name, flag_GT in source.flags.items()}
     for flag_GT in flags.values():
-        flag_GT[first_U] = np.logical_or.reduceat(flag_GT[groups.rows_D], groups.starts_U)
+        flag_GT[first_U] = np.logical_or.reduceat(flag_GT[groups.rows], groups.starts)
     keep_G = np.ones(len(source), np.bool_)
-    keep_G[np.delete(groups.rows_D, groups.starts_U)] = False
+    keep_G[np.delete(groups.rows, groups.starts)] = False
     rejected = (
         *source.rejected,
         *_contradictions(source, groups, labels_DT, contradicts_UT),
@@ -108,11 +110,11 @@ def _merged_split(
     if split_GT is None:
         return None
     place_DT = np.where(np.isnan(labels_DT), len(labels_DT), np.arange(len(labels_DT))[:, None])
-    first_UT = np.minimum.reduceat(place_DT, groups.starts_U)
-    first_UT = np.where(first_UT == len(labels_DT), groups.starts_U[:, None], first_UT)
+    first_UT = np.minimum.reduceat(place_DT, groups.starts)
+    first_UT = np.where(first_UT == len(labels_DT), groups.starts[:, None], first_UT)
     merged_GT = split_GT.copy()
-    merged_GT[groups.rows_D[groups.starts_U]] = np.take_along_axis(
-        split_GT[groups.rows_D], first_UT, axis=0
+    merged_GT[groups.rows[groups.starts]] = np.take_along_axis(
+        split_GT[groups.rows], first_UT, axis=0
     )
     return merged_GT
 
@@ -124,26 +126,24 @@ def _contradictions(
     contradicts_UT: NDArray[np.bool_],
 ) -> list[Rejected]:
     """Every label of a contradicted cell, with the row it stands in."""
-    ends_U = np.append(groups.starts_U[1:], len(groups.rows_D))
+    ends_U = np.append(groups.starts[1:], len(groups.rows))
     rejected = []
     for molecule, task in np.argwhere(contradicts_UT).tolist():
-        first = source.row_numbers[groups.rows_D[groups.starts_U[molecule]]]
-        for place in range(groups.starts_U[molecule], ends_U[molecule]):
-            label = labels_DT[place, task]
-            if not np.isnan(label):
-                row = groups.rows_D[place]
-                detail = f"{label:g} against another label of the molecule of row {first}"
-                rejected.append(_rejected(source, row, "contradicting duplicates", detail, task))
+        places = np.arange(groups.starts[molecule], ends_U[molecule])
+        places = places[~np.isnan(labels_DT[places, task])]
+        labels = labels_DT[places, task]
+        span = f"labels of this molecule go from {labels.min():g} to {labels.max():g}"
+        for row, label in zip(groups.rows[places].tolist(), labels.tolist(), strict=True):
+            detail = f"{label:g}, {span}"
+            rejected.append(_rejected(source, row, "contradicting duplicates", detail, task))
     return rejected
 
 
 def _merged_rows(source: MoleculeSource, groups: _Groups) -> list[Rejected]:
-    owner_D = np.repeat(
-        groups.rows_D[groups.starts_U], np.diff(groups.starts_U, append=len(groups.rows_D))
-    )
+    owner_D = np.repeat(groups.rows[groups.starts], np.diff(groups.starts, append=len(groups.rows)))
     return [
         _rejected(source, row, "duplicate, merged", f"into row {source.row_numbers[owner]}")
-        for row, owner in zip(groups.rows_D, owner_D, strict=True)
+        for row, owner in zip(groups.rows, owner_D, strict=True)
         if row != owner
     ]
 

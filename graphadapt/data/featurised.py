@@ -22,7 +22,7 @@ from graphadapt.progress import Progress
 
 __all__ = ["FeaturisedChunk", "featurised_chunks"]
 
-_CHUNK: Final = 2048
+_CHUNK: Final = 1024
 
 
 class FeaturisedChunk(NamedTuple):
@@ -56,30 +56,25 @@ def featurised_chunks(
     """
     ready = source.graphs is not None and not blocks
     with Progress(len(source), "featurising", shown=shown) as progress:
-        outcomes = iter(()) if ready else _outcomes(source, blocks, processes, progress)
+        outcomes = iter(()) if ready else _outcomes(source, blocks, processes)
         for start in range(0, len(source), _CHUNK):
             rows = np.arange(start, min(start + _CHUNK, len(source)))
             if ready:
                 yield FeaturisedChunk(rows, _graphs(source, rows, ()), {}, [])
-                progress.update(len(rows))
             else:
                 yield _chunk(source, blocks, rows, list(islice(outcomes, len(rows))))
+            progress.update(len(rows))
 
 
 def _outcomes(
-    source: MoleculeSource,
-    blocks: Sequence[FeatureBlock],
-    processes: int | None,
-    progress: Progress,
+    source: MoleculeSource, blocks: Sequence[FeatureBlock], processes: int | None
 ) -> Iterator[Outcome]:
     columns = {
         name: cast("Sequence[float]", source.columns[name])
         for block in blocks
         for name in block.columns
     }
-    return featurise_many(
-        source.smiles, blocks, columns=columns, processes=processes, progress=progress.update
-    )
+    return featurise_many(source.smiles, blocks, columns=columns, processes=processes)
 
 
 def _chunk(
@@ -90,7 +85,7 @@ def _chunk(
 ) -> FeaturisedChunk:
     made = [outcome for outcome in outcomes if not isinstance(outcome, DataError)]
     kept = [not isinstance(outcome, DataError) for outcome in outcomes]
-    features = {
+    features: dict[str, NDArray[Any]] = {
         block.kind: np.array([molecule.features[place] for molecule in made], block.dtype).reshape(
             len(made), block.width
         )

@@ -1,7 +1,7 @@
 """What the text in a table cell means as a number.
 
-Blank cells and ``nan``, ``na``, ``n/a``, ``null``, ``none`` (any capitals) are missing; ``true`` and
-``false`` are 1 and 0; whatever else is no finite float32 is kept as text, never guessed at.
+Blank cells and ``nan``, ``na``, ``n/a``, ``null``, ``none`` (any capitals) are missing; ``true``
+and ``false`` are 1 and 0; whatever else is no finite float32 is kept as text, never guessed at.
 """
 
 import math
@@ -10,18 +10,13 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CellReader", "is_missing"]
+__all__ = ["CellReader"]
 
 _MISSING = frozenset({"", "nan", "na", "n/a", "<na>", "null", "none"})
 _TRUTH = {"true": 1.0, "false": 0.0}
 _LARGEST = float(np.finfo(np.float32).max)
 _NOT_A_NUMBER = -math.inf
 _MEMORY = 100_000
-
-
-def is_missing(text: str) -> bool:
-    """Whether a cell says that there is no value."""
-    return text.strip().lower() in _MISSING
 
 
 class CellReader(dict[str, float]):

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from zipfile import BadZipFile
 
-from graphadapt.data.names import listed_names
+from graphadapt.data.names import require_name
 from graphadapt.data.store import TaskKind
 from graphadapt.errors import DataError, DependencyError
 
@@ -99,8 +99,7 @@ def _downloadable(name: str, root: Path) -> OgbFacts:
             f"{root} has no {name!r}, and fetching it needs ogb; run: pip install ogb"
         )
     known = {key: facts for path in reversed(tables) for key, facts in _read(path).items()}
-    if name not in known:
-        raise DataError(f"OGB has no molecule set {name!r}; it has {listed_names(sorted(known))}")
+    require_name(name, known, "molecule set of OGB")
     return known[name]
 
 

@@ -59,7 +59,7 @@ def prepare(
         shown: whether progress goes to standard error.
 
     Returns:
-        Counts of what was kept and what was left out; ``rejected.csv`` in the store lists the latter.
+        Counts of what was kept and what was left out; the latter is in ``rejected.csv``.
 
     Raises:
         DataError: if the place is taken, a split or column does not exist, or nothing is left.
@@ -69,7 +69,7 @@ def prepare(
     split = _chosen_split(source, split)
     identities = _identities(source, split, processes, shown)
     source = source if source.curated else _cleaned(source, identities)
-    source, notes = _with_split(source, split, identities, fractions, seed)
+    split_GT, notes = _split_cells(source, split, identities, fractions, seed)
     with StoreWriter(
         folder,
         tasks=source.tasks,
@@ -80,7 +80,7 @@ def prepare(
         split=split,
         overwrite=overwrite,
     ) as writer:
-        rejected = [*source.rejected, *_write(source, blocks, writer, processes, shown)]
+        rejected = [*source.rejected, *_write(source, split_GT, blocks, writer, processes, shown)]
         if not len(writer):
             raise nothing_left(source.name, rejected)
         rejected.sort(key=lambda each: each.row)
@@ -164,31 +164,30 @@ def _leave_out(source: MoleculeSource, reason: str, details: Mapping[int, str]) 
     return replace(source.take(kept), rejected=(*source.rejected, *rejected))
 
 
-def _with_split(
+def _split_cells(
     source: MoleculeSource,
     split: str,
     identities: Mapping[int, Identity | DataError],
     fractions: Sequence[float],
     seed: int,
-) -> tuple[MoleculeSource, list[str]]:
-    """The source with the chosen split, and what is to be said about it."""
+) -> tuple[NDArray[np.uint8], list[str]]:
+    """Codes of the chosen split, and what is to be said about it."""
     labelled_GT = ~np.isnan(source.labels)
+    if source.split is not None and split == source.split_name:
+        return source.split, []
     if split == "random":
         codes_G = random_split(len(source), fractions, seed)
-        return replace(source, split=molecule_split_to_cells(codes_G, labelled_GT)), []
-    if split != "scaffold":
-        return source, []
+        return molecule_split_to_cells(codes_G, labelled_GT), []
     scaffolds = [_scaffold(identities[row]) for row in source.row_numbers.tolist()]
     codes_G = scaffold_split(scaffolds, fractions)
     uncut = [
         str(row) for row, cut in zip(source.row_numbers, scaffolds, strict=True) if cut is None
     ]
-    notes = [
+    note = (
         f"{len(uncut)} molecules have no scaffold that RDKit can cut; each counts as its own: "
         f"rows {listed_names(uncut)}"
-    ]
-    split_GT = molecule_split_to_cells(codes_G, labelled_GT)
-    return replace(source, split=split_GT), notes if uncut else []
+    )
+    return molecule_split_to_cells(codes_G, labelled_GT), [note] if uncut else []
 
 
 def _scaffold(identity: Identity | DataError) -> str | None:
@@ -197,6 +196,7 @@ def _scaffold(identity: Identity | DataError) -> str | None:
 
 def _write(
     source: MoleculeSource,
+    split_GT: NDArray[np.uint8],
     blocks: Sequence[FeatureBlock],
     writer: StoreWriter,
     processes: int | None,
@@ -208,7 +208,7 @@ def _write(
             chunk.graphs,
             smiles=[source.smiles[row] for row in chunk.rows.tolist()],
             labels_GT=source.labels[chunk.rows],
-            split_GT=source.split[chunk.rows],
+            split_GT=split_GT[chunk.rows],
             row_numbers=source.row_numbers[chunk.rows],
             flags={name: flag_GT[chunk.rows] for name, flag_GT in source.flags.items()},
             features=chunk.features,

@@ -15,6 +15,7 @@ from graphadapt.data.store import GraphStore, TaskKind
 __all__ = ["PrepareReport", "TaskCount", "report_on"]
 
 _SHOWN_TASKS: Final = 40
+_PARTS: Final = (*SPLIT_CODES, "unused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,23 +150,37 @@ def _task_warnings(store: GraphStore, tasks: Sequence[TaskCount]) -> Iterator[st
 
 
 def _table(tasks: Sequence[TaskCount]) -> Iterator[str]:
-    shown = list(tasks[:_SHOWN_TASKS])
-    width = max(len("all tasks"), *(len(task.name) for task in shown))
-    yield (
-        f"{'task':<{width}}  {'kind':<10}  {'train':>9}  {'valid':>9}  {'test':>9}  "
-        f"{'unused':>9}  {'positive':>9}  units"
-    ).rstrip()
-    for task in shown:
-        positive = "" if task.positives is None else f"{task.positives:,}"
-        yield (
-            f"{task.name:<{width}}  {task.kind:<10}  {_counts(task.cells)}  {positive:>9}  {task.units}"
-        ).rstrip()
+    """A header, one line a task and their sum; columns that say nothing are left out."""
+    shown = tasks[:_SHOWN_TASKS]
+    sums = dict(
+        zip(_PARTS, map(sum, zip(*(task.cells for task in tasks), strict=True)), strict=True)
+    )
+    columns = [
+        _column("task", [task.name for task in shown], "all tasks"),
+        _column("kind", [task.kind for task in shown]),
+        *(
+            _column(part, [f"{getattr(task, part):,}" for task in shown], f"{sums[part]:,}")
+            for part in _PARTS
+            if part != "unused" or sums[part]
+        ),
+        _column("positive", [_positives(task) for task in shown]),
+        _column("units", [task.units for task in shown]),
+    ]
+    lines = ["  ".join(cells).rstrip() for cells in zip(*filter(None, columns), strict=True)]
+    yield from lines if len(tasks) > 1 else lines[:-1]
     if len(tasks) > len(shown):
-        yield f"... and {len(tasks) - len(shown)} more tasks (--json lists all)"
-    if len(tasks) > 1:
-        sums = [sum(column) for column in zip(*(task.cells for task in tasks), strict=True)]
-        yield f"{'all tasks':<{width}}  {'':<10}  {_counts(sums)}"
+        yield f"{len(tasks) - len(shown)} more tasks are in the sum; --json lists all"
 
 
-def _counts(numbers: Sequence[int]) -> str:
-    return "  ".join(f"{number:>9,}" for number in numbers)
+def _positives(task: TaskCount) -> str:
+    return "" if task.positives is None else f"{task.positives:,}"
+
+
+def _column(title: str, cells: Sequence[str], total: str = "") -> list[str]:
+    """Cells of one width, numbers to the right; no cells if all are blank."""
+    if not any(cells):
+        return []
+    width = max(map(len, (title, *cells, total)))
+    is_number = all(cell.replace(",", "").isdigit() for cell in cells if cell)
+    pad = str.rjust if is_number else str.ljust
+    return [pad(cell, width) for cell in (title, *cells, total)]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from graphadapt.molecules.featurise import MoleculeArrays
 
-__all__ = ["GraphColumns", "offsets_of", "ragged_positions", "take_ragged"]
+__all__ = ["GraphColumns", "offsets_of", "ragged_positions"]
 
 
 def offsets_of(counts_G: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -41,14 +41,6 @@ def ragged_positions(
     taken = offsets_of(counts)
     positions = np.arange(taken[-1], dtype=np.int64) + np.repeat(starts - taken[:-1], counts)
     return positions, taken
-
-
-def take_ragged(
-    column: NDArray[np.generic], offsets: NDArray[np.int64], rows: NDArray[np.integer]
-) -> tuple[NDArray[np.generic], NDArray[np.int64]]:
-    """The items of ``rows``, one row after the other, and their offsets."""
-    positions, taken = ragged_positions(offsets, rows)
-    return column[positions], taken
 
 
 class GraphColumns(NamedTuple):

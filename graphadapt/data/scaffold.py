@@ -22,7 +22,9 @@ def murcko_scaffold(mol: Mol) -> str | None:
     which happens for a few that it parses.
     """
     try:
-        scaffold: str = MurckoScaffold.MurckoScaffoldSmiles(mol=mol, includeChirality=True)
+        scaffold: str = MurckoScaffold.MurckoScaffoldSmiles(  # type: ignore[no-untyped-call]
+            mol=mol, includeChirality=True
+        )
     except (ValueError, RuntimeError):
         return None
     return scaffold

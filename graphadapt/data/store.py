@@ -8,7 +8,7 @@ A store is a folder::
     atoms.npy             (ΣN, 9) uint8, OGB vocabulary       atom_offsets.npy    (G + 1,) int64
     bonds.npy             (ΣB, 2) int16, local ends           bond_offsets.npy    (G + 1,) int64
     bond_features.npy     (ΣB, 3) uint8
-    labels.npy            (G, T) int8, -1 missing, if every task is binary; else float32, NaN missing
+    labels.npy            (G, T) int8, -1 missing, if all tasks are binary; else float32, NaN
     split.npy             (G, T) uint8 codes of graphadapt.data.split
     flags_<name>.npy      (G, T) bool
     features_<kind>.npy   (G, M)
@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 
 from graphadapt.data.ragged import GraphColumns
 from graphadapt.errors import DataError
-from graphadapt.molecules.featurise import MoleculeArrays
 from graphadapt.molecules.features import FeatureBlock
+from graphadapt.molecules.featurise import MoleculeArrays
 from graphadapt.molecules.vocabulary import FEATURISATION_VERSION
 
 __all__ = ["STORE_FORMAT", "GraphStore", "TaskInfo", "TaskKind", "is_store"]
@@ -231,7 +231,8 @@ class GraphStore:
             found = getattr(self, name).shape
             if found != shape:
                 raise DataError(
-                    f"{self.folder} is damaged: {name} has shape {found}, not {shape}; prepare again"
+                    f"{self.folder} is damaged: {name} has shape {found}, not {shape}; "
+                    "prepare again"
                 )
 
 

@@ -7,12 +7,12 @@
 import csv
 import gzip
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, TextIO
 
 from graphadapt.errors import DataError, DependencyError
 
@@ -68,12 +68,8 @@ def _open(
         raise DataError(f"{name} ends in {suffix!r}; tables end in {', '.join(TABLE_SUFFIXES)}")
     if suffix in (".parquet", ".pq"):
         return _parquet_rows(path, stack)
-    opened = (
-        gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-        if path.suffix == ".gz"
-        else (path.open(encoding="utf-8-sig", newline=""))
-    )
-    lines = stack.enter_context(cast("TextIO", opened))
+    opener: Callable[..., TextIO] = gzip.open if path.suffix == ".gz" else open
+    lines = stack.enter_context(opener(path, "rt", encoding="utf-8-sig", newline=""))
     return _smi_rows(lines, name) if suffix in (".smi", ".smiles") else _csv_rows(lines, name)
 
 

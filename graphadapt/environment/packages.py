@@ -17,6 +17,7 @@ __all__ = [
     "Package",
     "extra_names",
     "extras_included",
+    "extras_with",
     "packages",
     "python_fits",
     "python_wanted",
@@ -26,11 +27,13 @@ __all__ = [
 BASE = "base"
 """What stands for the packages that are always installed."""
 
+Release = tuple[int, ...]
+
 _REQUIREMENT = re.compile(
     r"(?P<name>[\w.-]+)(?:\[(?P<extras>[^\]]*)\])?\s*(?P<versions>[^;]*)"
     r"(?:;.*extra\s*==\s*['\"](?P<extra>[\w-]+)['\"])?"
 )
-_COMPARISONS: dict[str, Callable[[object, object], bool]] = {
+_COMPARISONS: dict[str, Callable[[Release, Release], bool]] = {
     ">=": operator.ge,
     "<=": operator.le,
     "==": operator.eq,
@@ -97,6 +100,16 @@ def extras_included(extras: Sequence[str]) -> frozenset[str]:
     return frozenset(found)
 
 
+def extras_with(name: str) -> tuple[str, ...]:
+    """The extras that install a package, in the order of the project file.
+
+    Example:
+        >>> extras_with("torch"), extras_with("nothing")
+        (('train',), ())
+    """
+    return tuple(package.extra for package in packages() if package.name == name)
+
+
 def python_wanted() -> str:
     """Versions of Python that are supported."""
     return metadata("graphadapt")["Requires-Python"]
@@ -146,10 +159,10 @@ def _installed(name: str) -> str:
         return ""
 
 
-def _release(text: str) -> tuple[int, ...]:
+def _release(text: str) -> Release:
     digits = re.search(r"\d+(?:\.\d+)*", text)
     return tuple(int(part) for part in digits.group().split(".")) if digits else ()
 
 
-def _padded(release: tuple[int, ...], length: int) -> tuple[int, ...]:
+def _padded(release: Release, length: int) -> Release:
     return release + (0,) * (length - len(release))

@@ -9,7 +9,7 @@ Directed edges stand in OGB's order: bond after bond of one molecule after the o
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -66,13 +66,11 @@ class GraphBatch:
 
     def to(self, device: torch.device | str) -> "GraphBatch":
         """The same batch on another device."""
-        columns = {item.name: getattr(self, item.name) for item in fields(self)}
-        return GraphBatch(
-            **{
-                name: None if column is None else column.to(device, non_blocking=True)
-                for name, column in columns.items()
-            }
-        )
+        moved: dict[str, Any] = {}
+        for item in fields(self):
+            column = getattr(self, item.name)
+            moved[item.name] = None if column is None else column.to(device, non_blocking=True)
+        return GraphBatch(**moved)
 
 
 class GraphTable:

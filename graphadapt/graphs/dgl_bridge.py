@@ -59,8 +59,9 @@ def dgl_supports(device: torch.device | str) -> bool:
 @functools.cache
 def _import_once() -> ModuleType | DependencyError:
     os.environ["DGLBACKEND"] = "pytorch"  # unset, DGL asks and writes ~/.dgl/config.json
-    stubbed = "dgl" not in sys.modules and _GRAPHBOLT not in sys.modules
+    stubbed = "dgl" not in sys.modules
     if stubbed:
+        _forget_failed_import()
         sys.modules[_GRAPHBOLT] = ModuleType(_GRAPHBOLT, "Empty: graphadapt does not use it.")
     try:
         return _import_quietly()
@@ -68,6 +69,12 @@ def _import_once() -> ModuleType | DependencyError:
         if stubbed:
             del sys.modules[_GRAPHBOLT]
         return DependencyError(_explanation(error))
+
+
+def _forget_failed_import() -> None:
+    """Drop what is left where somebody tried to import DGL before, as ogb does on its own."""
+    for name in [name for name in sys.modules if name.startswith("dgl.")]:
+        del sys.modules[name]
 
 
 def _import_quietly() -> ModuleType:

@@ -17,7 +17,7 @@ from torch.nn import functional
 from graphadapt.graphs.derived import DerivedCache
 from graphadapt.graphs.edges import GroupedEdges, bond_messages, group_edges
 
-__all__ = ["TensorKernels", "grouped_sum", "take_rows"]
+__all__ = ["TensorKernels", "grouped_sum", "one_hot_rows", "take_rows"]
 
 
 class TensorKernels:
@@ -45,7 +45,7 @@ class TensorKernels:
             lambda: bond_messages(source_E, target_E, code_E, len(x_ND)),
         )
         x_PD = take_rows(x_ND, self._gathering(messages.source, len(x_ND)))
-        bond_PD = take_rows(bond_CD.to(x_ND.dtype), self._gathering(messages.code, len(bond_CD)))
+        bond_PD = self._bond_rows(bond_CD.to(x_ND.dtype), messages.code)
         return grouped_sum(functional.relu(x_PD + bond_PD), weight_E, messages.edges)
 
     def weighted_sum(
@@ -77,6 +77,12 @@ class TensorKernels:
         """Give every member its segment's row, ``(N, D)``."""
         return take_rows(x_SD, self._gathering(segment_N, len(x_SD)))
 
+    def _bond_rows(self, bond_CD: Tensor, code_P: Tensor) -> Tensor:
+        if bond_CD.is_cuda:
+            # The gradient adds up thousands of rows a code, in a GPU's grouped sum one by one.
+            return one_hot_rows(bond_CD, code_P)
+        return take_rows(bond_CD, self._gathering(code_P, len(bond_CD)))
+
     def _gathering(self, row_N: Tensor, num_rows: int) -> GroupedEdges:
         """One edge from row ``row_N[n]`` to each ``n``."""
         return self._derived.get(
@@ -95,7 +101,7 @@ def grouped_sum(x_SD: Tensor, weight_E: Tensor | None, edges: GroupedEdges) -> T
     .. math:: m_v = \sum_{e = u \to v} w_e \, x_u
     """
     weight_E = None if weight_E is None else weight_E.to(x_SD.dtype)
-    summed: Tensor = _GroupedSum.apply(x_SD, weight_E, edges)
+    summed: Tensor = _GroupedSum.apply(x_SD, weight_E, edges)  # type: ignore[no-untyped-call]
     return summed
 
 
@@ -104,8 +110,14 @@ def take_rows(x_SD: Tensor, edges: GroupedEdges) -> Tensor:
 
     Like ``index_select``, whose gradient is an ``index_add``; here it is a grouped sum.
     """
-    taken: Tensor = _TakeRows.apply(x_SD, edges)
+    taken: Tensor = _TakeRows.apply(x_SD, edges)  # type: ignore[no-untyped-call]
     return taken
+
+
+def one_hot_rows(table_CD: Tensor, row_P: Tensor) -> Tensor:
+    """The rows ``row_P`` of a short table as a matrix product, ``(P, D)``."""
+    rows = torch.arange(len(table_CD), device=table_CD.device)
+    return (row_P.unsqueeze(1) == rows).to(table_CD.dtype) @ table_CD
 
 
 class _GroupedSum(torch.autograd.Function):

@@ -48,8 +48,8 @@ class Marks(NamedTuple):
     bond_stereo: bool = True
     """A bond with stereo: a slash either way."""
 
-    radicals: bool = True
-    """An atom with unpaired electrons, which only brackets can spell."""
+    brackets: bool = True
+    """An atom in brackets: only such can be a metal or have unpaired electrons."""
 
     @classmethod
     def of_text(cls, text: str) -> "Marks":
@@ -66,8 +66,9 @@ def parse_smiles(text: str) -> Mol:
     """Read a molecule as ``Chem.MolFromSmiles`` does, but keep unusual valences.
 
     Steps that the text cannot need are left out: stereo perception without a stereo mark, the
-    merging of hydrogens where none is written as an atom. Where RDKit refuses the molecule, it is
-    read again without the check of properties (valences), so that no such row is lost.
+    rewriting of metal bonds without a bracket, the merging of hydrogens where none is written as an
+    atom. Where RDKit refuses the molecule, it is read again without the check of properties
+    (valences), so that no such row is lost.
 
     Raises:
         DataError: if the text is not SMILES, holds no atom or cannot be sanitised.
@@ -125,6 +126,17 @@ def featurise(mol: Mol, marks: Marks = _ANY_MARK) -> MoleculeArrays:
     )
 
 
+_EVERY_STEP: Final = int(Chem.SANITIZE_ALL ^ Chem.SANITIZE_CLEANUPATROPISOMERS)
+_STEPS: Final = {
+    (True, True): _EVERY_STEP,
+    (True, False): int(_EVERY_STEP ^ Chem.SANITIZE_CLEANUP_ORGANOMETALLICS),
+    (False, True): int(_EVERY_STEP ^ Chem.SANITIZE_CLEANUPCHIRALITY),
+    (False, False): int(
+        _EVERY_STEP ^ Chem.SANITIZE_CLEANUPCHIRALITY ^ Chem.SANITIZE_CLEANUP_ORGANOMETALLICS
+    ),
+}
+"""Steps of sanitisation that can change a molecule, by its marks of chirality and brackets."""
+
 _MOST_ATOMS: Final = int(np.iinfo(np.int16).max)
 
 # Hydrogens written as atoms, and atoms written by number, which may be hydrogens.
@@ -132,12 +144,12 @@ _written_hydrogen = re.compile(r"\[\d*[H#]").search
 
 
 def _parse(text: str, marks: Marks) -> Mol:
-    if "|" in text or (marks.radicals and _written_hydrogen(text)):
+    if "|" in text or (marks.brackets and _written_hydrogen(text)):
         mol = Chem.MolFromSmiles(text)
         return _parse_without_properties(text) if mol is None else mol
     mol = _parse_unsanitised(text)
     try:
-        Chem.SanitizeMol(mol)
+        Chem.SanitizeMol(mol, _STEPS[marks.chirality, marks.brackets])
     except Chem.MolSanitizeException:
         return _parse_without_properties(text)
     if marks.chirality or marks.bond_stereo:
@@ -147,13 +159,13 @@ def _parse(text: str, marks: Marks) -> Mol:
 
 def _parse_without_properties(text: str) -> Mol:
     mol = _parse_unsanitised(text)
+    mol = Chem.RemoveHs(mol, updateExplicitCount=True, sanitize=False)
     try:
         Chem.SanitizeMol(mol, Chem.SANITIZE_ALL ^ Chem.SANITIZE_PROPERTIES)
     except Chem.MolSanitizeException as error:
         raise DataError(
             f"{_shown(text)} is not a molecule RDKit can use: {error}; check its aromatic atoms"
         ) from error
-    mol = Chem.RemoveHs(mol, sanitize=False)
     Chem.AssignStereochemistry(mol, cleanIt=True, force=True)
     return mol
 
@@ -211,7 +223,7 @@ def _atom_columns(atoms: list[Atom], marks: Marks) -> tuple[bytes, ...]:
         array("b", map(Atom.GetFormalCharge, atoms)).tobytes().translate(_CHARGE),
         _small(Atom.GetTotalNumHs, atoms).translate(_HYDROGENS),
         bytes(map(Atom.GetNumRadicalElectrons, atoms)).translate(_RADICALS)
-        if marks.radicals
+        if marks.brackets
         else absent,
         bytes(map(Atom.GetHybridization, atoms)).translate(_HYBRIDISATION),
         bytes(map(Atom.GetIsAromatic, atoms)),

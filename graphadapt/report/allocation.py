@@ -135,7 +135,7 @@ class RunLosses:
         gates = self.gates | {site: gate_TK}
         w = single_task(self.names[task], self.names).to(self.feed.device)
         total = 0.0
-        for rows in rows_N.split(512):
+        for rows in torch.split(rows_N, 512):
             batch = self.feed.table.gather(rows)
             graph_embedding, _ = self.model.encode(batch, w, gates)
             logits = self.model.answer(graph_embedding, batch.features, gates).logits
@@ -155,7 +155,7 @@ class RunLosses:
     def _readout_losses(self, task: int, rows_P: Tensor) -> ReadoutLosses:
         w = single_task(self.names[task], self.names).to(self.feed.device)
         parts = []
-        for rows in rows_P.split(512):
+        for rows in torch.split(rows_P, 512):
             batch = self.feed.table.gather(rows)
             graph_embedding, _ = self.model.encode(batch, w, self.gates)
             parts.append(self.model.join(graph_embedding, batch.features))

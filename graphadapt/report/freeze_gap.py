@@ -123,7 +123,7 @@ def gap_table(found: FreezeGap, *, markdown: bool = False) -> str:
 def _answer(run: Run, frozen: FrozenModel, rows_P: Tensor) -> Tensor:
     feed = run.feed
     parts = []
-    for rows in rows_P.split(512):
+    for rows in torch.split(rows_P, 512):
         with autocast(feed.precision, feed.device):
             parts.append(frozen(feed.table.gather(rows)).float())
     return torch.cat(parts)
@@ -134,6 +134,6 @@ def _training_batches(run: Run) -> Iterator[GraphBatch]:
     size = run.config.sampler.batch_size
     random = np.random.default_rng(run.config.trainer.seed)
     rows = random.permutation(run.dataset.rows("train"))
-    for batch in torch.from_numpy(rows).split(size)[:NORM_BATCHES]:
+    for batch in torch.split(torch.from_numpy(rows), size)[:NORM_BATCHES]:
         if len(batch) > 1:  # one molecule has no variance
             yield run.feed.table.gather(batch)

@@ -201,7 +201,8 @@ def _inputs(config: RunConfig) -> ModelInputs | None:
     """Tasks and features of the store, without preparing it; None if it is not there."""
     if config.data.store == "moleculeace":
         tasks = moleculeace_source(config.data.tasks).tasks
-        return ModelInputs(tasks, tuple(FeatureBlock(kind=k) for k in config.features.blocks))
+        blocks = (FeatureBlock.from_dict({"kind": kind}) for kind in config.features.blocks)
+        return ModelInputs(tasks, tuple(blocks))
     if not is_store(Path(config.data.store)):
         return None
     store = GraphStore(config.data.store)

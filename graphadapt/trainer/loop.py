@@ -40,9 +40,9 @@ from graphadapt.trainer.distributed import Workers
 from graphadapt.trainer.feed import Feed
 from graphadapt.trainer.optim import build_optimiser, learning_rate
 
-__all__ = ["Interrupted", "Trainer", "TrainerState"]
+__all__ = ["BEST", "LAST", "METRICS", "Interrupted", "Trainer", "TrainerState"]
 
-STEPS_BETWEEN_STOPS = 20
+STEPS_BETWEEN_QUESTIONS = 20
 LAST, BEST, METRICS = "last.safetensors", "best.safetensors", "metrics.jsonl"
 
 
@@ -162,8 +162,8 @@ class Trainer:
                 losses.append(loss)
                 rows_seen += rows
                 self.state.step = step + 1
-                stopping = self._stop_is_agreed()
-                if stopping or self._save_is_due():
+                stopping, saving = self._asked()
+                if stopping or saving:
                     self._absorb(losses)
                     self.state.seconds = time.monotonic() - started
                     self._save_last()
@@ -265,21 +265,21 @@ class Trainer:
         }
         save_tensors(self.folder / LAST, tensors, asdict(self.state))
 
-    def _save_is_due(self) -> bool:
-        return time.monotonic() - self._last_save >= self.config.trainer.checkpoint_seconds
-
-    def _stop_is_agreed(self) -> bool:
-        """Whether to stop now; several processes ask each other every few steps."""
+    def _asked(self) -> tuple[bool, bool]:
+        """Whether to stop and whether to save now; several processes agree every few steps."""
+        due = time.monotonic() - self._last_save >= self.config.trainer.checkpoint_seconds
         if self.workers.world == 1:
-            return self._stop_asked
-        if self.state.step % STEPS_BETWEEN_STOPS:
-            return False
-        asked = torch.tensor(float(self._stop_asked), device=self.feed.device)
-        return bool(self.workers.sum(asked) > 0)
+            return self._stop_asked, due
+        if self.state.step % STEPS_BETWEEN_QUESTIONS:
+            return False, False
+        asked = torch.tensor([self._stop_asked, due], dtype=torch.float32)
+        stop, save = self.workers.sum(asked.to(self.feed.device)).tolist()
+        return stop > 0, save > 0
 
     def _absorb(self, losses: list[Tensor]) -> None:
         """Move the epoch's losses from the device into the state, in step order."""
-        for value in torch.stack(losses).double().tolist() if losses else []:
+        shares = torch.stack(losses).double() if losses else torch.zeros(0)
+        for value in self.workers.sum(shares).tolist():
             self.state.loss_sum += value
         losses.clear()
 

@@ -80,7 +80,25 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
     monkeypatch.setattr(cli.importlib, "import_module", absent)
     result = CliRunner().invoke(main, ["train"])
     assert result.exit_code == 1
-    assert "`graphadapt train` needs the package 'torch'" in result.stderr
+    assert result.stderr == (
+        "Error: this command needs the package 'torch'; pip install 'graphadapt[train]'\n"
+    )
+
+
+def test_a_package_that_is_missing_inside_a_command_is_named(command):
+    def body():
+        raise ModuleNotFoundError("No module named 'onnx.helper'", name="onnx.helper")
+
+    result = command(body)
+    assert result.exit_code == 1
+    assert "needs the package 'onnx'; pip install 'graphadapt[export]'" in result.stderr
+
+
+def test_a_module_of_ours_that_is_missing_is_a_fault_of_the_program(command):
+    def body():
+        raise ModuleNotFoundError("No module named 'graphadapt.x'", name="graphadapt.x")
+
+    assert isinstance(command(body).exception, ModuleNotFoundError)
 
 
 def test_the_module_is_a_program():

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphadapt.data.duplicates import AGREEMENT, merge_duplicates
@@ -104,6 +104,7 @@ def slow_merge(labels, kinds, names):
     return merged
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

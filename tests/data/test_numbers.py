@@ -2,12 +2,13 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphadapt.data.numbers import CellReader, is_missing
+from graphadapt.data.numbers import CellReader
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False)))
 def test_every_float32_is_read_back(values):
     read, unread = CellReader().read([repr(value) for value in values])
@@ -20,7 +21,6 @@ def test_these_texts_mean_no_value(text):
     values, unread = CellReader().read([text])
     assert math.isnan(values[0])
     assert unread == []
-    assert is_missing(text)
 
 
 @pytest.mark.parametrize("text", ["high", "inf", "-inf", "1e40", "1_000", "1,5", ">10", "0x1"])

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -23,6 +23,7 @@ SPLITS = hnp.arrays(
 )
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(0, 5))
 def test_random_split_has_the_shares_asked_for(count, seed):
     codes = random_split(count, (0.8, 0.1, 0.1), seed)
@@ -65,6 +66,7 @@ def test_cells_without_a_label_are_unused():
     assert cells.tolist() == [[TRAIN, UNUSED], [TEST, TEST]]
 
 
+@settings(deadline=None)
 @given(SPLITS, st.floats(0.05, 0.9), st.integers(0, 3))
 def test_carving_moves_training_cells_of_whole_molecules_only(split, fraction, seed):
     carved = carve_validation(split, fraction, seed)
@@ -82,6 +84,7 @@ def test_carving_moves_training_cells_of_whole_molecules_only(split, fraction, s
     np.testing.assert_array_equal(carved, carve_validation(split, fraction, seed))
 
 
+@settings(deadline=None)
 @given(SPLITS)
 def test_every_task_that_can_spare_a_cell_gets_validation(split):
     carved = carve_validation(split, 0.01, 0)

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphadapt.data.tables import read_table
@@ -169,6 +169,7 @@ CELL = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(CELL, CELL), min_size=1, max_size=40), st.integers(1, 7))
 def test_csv_agrees_with_a_slow_reader(rows, chunk):
     import csv

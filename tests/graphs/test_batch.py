@@ -7,8 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ogb.utils import smiles2graph
 
+from graphadapt.data.ragged import GraphColumns
+from graphadapt.data.store import GraphStore, TaskInfo
+from graphadapt.data.store_writer import StoreWriter
 from graphadapt.errors import DataError
 from graphadapt.graphs.batch import GraphTable
+from graphadapt.molecules.features import FeatureBlock
 from graphadapt.molecules.featurise import MoleculeArrays, featurise_smiles
 
 SMILES = ("CCO", "[Na+].[Cl-]", "C", "c1ccccc1C(=O)N[C@@H](C)C(=O)O", "C/C=C/C#N", "[He]")
@@ -100,12 +104,37 @@ def test_read_only_columns_are_shared_not_copied(table):
     atoms = np.zeros((3, 9), np.uint8)
     atoms.setflags(write=False)
     molecule = featurise_smiles("CCO")
-    from graphadapt.data.ragged import GraphColumns
-
     columns = GraphColumns.from_molecules([molecule])._replace(atoms=atoms)
     shared = GraphTable(columns)
     assert np.shares_memory(shared.atoms.numpy(), atoms)
     assert shared.gather(torch.tensor([0])).atoms.tolist() == atoms.tolist()
+
+
+def test_a_store_is_read_in_place_with_its_features(tmp_path):
+    library = [featurise_smiles(text) for text in SMILES]
+    block = FeatureBlock(kind="columns", columns=("mass", "size"))
+    values = np.arange(12, dtype=np.float32).reshape(6, 2)
+    with StoreWriter(
+        tmp_path / "store", tasks=(TaskInfo("t", "binary"),), feature_blocks=(block,)
+    ) as writer:
+        writer.extend(
+            GraphColumns.from_molecules(library),
+            smiles=SMILES,
+            labels_GT=np.ones((6, 1), np.float32),
+            split_GT=np.zeros((6, 1), np.uint8),
+            row_numbers=np.arange(6),
+            features={"columns": values},
+        )
+    store = GraphStore(tmp_path / "store")
+    table = GraphTable.from_store(store, ("columns",))
+    assert np.shares_memory(table.atoms.numpy(), store.atoms)
+    assert np.shares_memory(table.bonds.numpy(), store.bonds)
+    rows = torch.tensor([3, 1, 3])
+    expected = GraphTable.from_molecules(library, values).gather(rows)
+    batch = table.gather(rows)
+    for name in expected.__slots__:
+        assert torch.equal(getattr(batch, name), getattr(expected, name)), name
+    assert GraphTable.from_store(store).num_features == 0
 
 
 def test_a_batch_moves_to_a_device_whole(table):

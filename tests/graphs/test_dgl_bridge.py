@@ -22,6 +22,21 @@ print(dgl.ops.copy_u_sum(graph, torch.tensor([[1.0], [2.0], [4.0]])).flatten().t
 print(dgl.backend.backend_name, sorted(os.listdir(os.environ["HOME"])))
 """
 
+AFTER_OGB = """
+import sys
+import ogb.graphproppred
+assert "dgl" not in sys.modules
+from graphadapt.graphs.dgl_bridge import dgl_supports, load_dgl
+dgl = load_dgl()
+parts = [name.split(".")[1] for name in sys.modules if name.startswith("dgl.")]
+missing = sorted(set(parts) - set(vars(dgl)))
+import torch
+graph = dgl.heterograph({("a", "b", "c"): (torch.tensor([0, 1]), torch.tensor([1, 1]))})
+x = torch.tensor([[1.0], [2.0]], requires_grad=True)
+dgl.ops.copy_u_sum(graph, x).sum().backward()
+print(missing, x.grad.flatten().tolist(), dgl_supports("cpu"))
+"""
+
 FAILS = """
 from graphadapt.errors import DependencyError
 from graphadapt.graphs.dgl_bridge import dgl_supports, dgl_version, load_dgl
@@ -51,6 +66,10 @@ def run(code, tmp_path, **environment):
 def test_dgl_imports_quietly_computes_and_writes_nothing_at_home(tmp_path):
     lines = run(WORKS, tmp_path, DGLBACKEND="mxnet")
     assert lines == ["[0.0, 1.0, 2.0]", "pytorch []"]
+
+
+def test_ogbs_own_failed_import_of_dgl_does_no_harm(tmp_path):
+    assert run(AFTER_OGB, tmp_path)[-1] == "['graphbolt'] [1.0, 1.0] True"
 
 
 @pytest.mark.parametrize(

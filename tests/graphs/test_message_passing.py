@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from graphadapt.errors import DependencyError
 from graphadapt.graphs.dgl_bridge import dgl_supports
 from graphadapt.graphs.message_passing import message_kernels
+from graphadapt.graphs.tensor_kernels import one_hot_rows
 
 BACKENDS = ("tensor", "dgl")
 NODES, WIDTH, CODES = 7, 5, 60
@@ -233,6 +234,32 @@ def test_without_gradients_the_answers_are_the_same(kernels):
     with torch.inference_mode():
         answer = kernels.relu_message_sum(**make_graph())
     assert torch.equal(answer, kernels.relu_message_sum(**graph))
+
+
+def test_rows_of_a_short_table_may_come_from_a_matrix_product():
+    table, rows = torch.randn(4, 3), torch.tensor([3, 0, 0, 2])
+    assert torch.equal(one_hot_rows(table, rows), table[rows])
+    assert one_hot_rows(table, rows[:0]).shape == (0, 3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_gpu_gives_the_cpus_values_and_gradients(weighted):
+    results = []
+    for device in ("cpu", "cuda"):
+        graph = make_graph(edges=40)
+        graph = graph if weighted else without_weight(graph)
+        graph = {n: None if c is None else c.to(device) for n, c in graph.items()}
+        inputs = [
+            graph[name] for name in ("x_ND", "bond_CD", "weight_E") if graph[name] is not None
+        ]
+        for each in inputs:
+            each.requires_grad_()
+        summed = message_kernels("auto", device).relu_message_sum(**graph)
+        gradients = torch.autograd.grad(summed.sin().sum(), inputs)
+        results.append([each.cpu() for each in (summed, *gradients)])
+    for here, there in zip(*results, strict=True):
+        torch.testing.assert_close(here, there)
 
 
 def test_auto_takes_dgl_where_it_computes_and_tensors_elsewhere():

@@ -1,0 +1,260 @@
+"""What a bundle promises: names, types and axes of the arrays, tasks, versions, figures. No torch.
+
+A bundle is a folder::
+
+    model.onnx    one file, without external data
+    bundle.json   this contract
+
+Answers are probabilities in [0, 1] for binary tasks (the sigmoid is in the graph) and values in the
+task's own units for regression tasks.
+
+Axes of the arrays: atom kinds, environments, messages, slots, atoms (equal ones merged), graphs,
+features, tasks. Every axis may have any length from 1 on, and every call other lengths.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from graphadapt.data.store import TaskInfo
+from graphadapt.errors import BundleError, GraphAdaptError
+from graphadapt.molecules.features import FeatureBlock
+from graphadapt.molecules.vocabulary import FEATURISATION_VERSION
+
+__all__ = [
+    "ANSWERS",
+    "ARRAYS",
+    "BUNDLE_FORMAT",
+    "CONTRACT_FILE",
+    "MODEL_FILE",
+    "OPSET",
+    "TOLERANCE",
+    "ArrayInfo",
+    "BundleContract",
+    "FileInfo",
+    "Parity",
+    "fingerprint",
+    "is_bundle",
+]
+
+BUNDLE_FORMAT: Final = 1
+"""Version of ``bundle.json``; a reader refuses a newer one."""
+
+KIND: Final = "graphadapt bundle"
+"""How ``bundle.json`` says what it is."""
+
+CONTRACT_FILE: Final = "bundle.json"
+MODEL_FILE: Final = "model.onnx"
+
+OPSET: Final = 18
+"""ONNX operator set of the model."""
+
+TOLERANCE: Final = 1e-5
+"""Largest error of an answer, as a share of the task's scale, that is exported."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayInfo:
+    """One input or output of the model."""
+
+    name: str
+    dtype: str
+    """NumPy's name of the type."""
+
+    axes: tuple[str | int, ...]
+    """Name of each axis of variable length, or its fixed length."""
+
+
+ARRAYS: Final[Mapping[str, ArrayInfo]] = MappingProxyType(
+    {
+        info.name: info
+        for info in (
+            ArrayInfo("kind_features", "int64", ("kinds", 9)),
+            ArrayInfo("kind_degree", "float32", ("kinds",)),
+            ArrayInfo("environment_kind", "int64", ("environments",)),
+            ArrayInfo("environment_source", "int64", ("environment_messages",)),
+            ArrayInfo("environment_bond", "int64", ("environment_messages",)),
+            ArrayInfo("environment_slots", "int64", ("environments", "slots")),
+            ArrayInfo("atom_environment", "int64", ("atoms",)),
+            ArrayInfo("atom_graph", "int64", ("atoms",)),
+            ArrayInfo("atom_source", "int64", ("messages",)),
+            ArrayInfo("atom_bond", "int64", ("messages",)),
+            ArrayInfo("atom_slots", "int64", ("atoms", "slots")),
+            ArrayInfo("graph_kinds", "float32", ("graphs", "kinds")),
+            ArrayInfo("graph_atoms", "float32", ("graphs", "atoms")),
+            ArrayInfo("features", "float32", ("graphs", "features")),
+        )
+    }
+)
+"""Every array that a model may read, by name; ``export.collate`` says what each is."""
+
+ANSWERS: Final = ArrayInfo("answers", "float32", ("graphs", "tasks"))
+"""The model's one output."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parity:
+    """How far the exported file was from a float64 reference when it was written."""
+
+    largest_error: float
+    """Largest error of any answer, as a share of the largest answer of its task."""
+
+    tolerance: float
+    repeats: int
+    """Runs of each batch at each number of threads."""
+
+    batch_sizes: tuple[int, ...]
+    threads: tuple[int, ...]
+    """Of ONNX Runtime within one run."""
+
+    molecules: int
+    """Different molecules in the batches, from a single atom to 200."""
+
+    provider: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """What tells a file from a damaged one."""
+
+    size: int
+    """Bytes."""
+
+    sha256: str
+
+    @classmethod
+    def of(cls, content: bytes) -> "FileInfo":
+        """Describe the content of a file."""
+        return cls(len(content), hashlib.sha256(content).hexdigest())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BundleContract:
+    """Everything that is said about a bundle, and all that a server needs to know of it."""
+
+    tasks: tuple[TaskInfo, ...]
+    """In the order of the answers' columns."""
+
+    composition: Mapping[str, float]
+    """w, the weight of each task of the mix that was frozen."""
+
+    kept: Mapping[str, Any] = field(default_factory=dict)
+    """Adapters kept at each site, and at the readout for each task."""
+
+    selection: Mapping[str, Any] = field(default_factory=dict)
+    """Rule that chose them; empty keeps all."""
+
+    reads: tuple[str, ...]
+    """Names of the model's inputs, in the file's order."""
+
+    feature_blocks: tuple[FeatureBlock, ...] = ()
+    """Molecule-level features, side by side in the ``features`` array."""
+
+    featurisation_version: int = FEATURISATION_VERSION
+    most_bonds: int
+    """Most bonds of one atom; a molecule with more is refused, never cut."""
+
+    opset: int = OPSET
+    parity: Parity
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    """Figures of the model, such as the freeze gap on validation."""
+
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    """Run and settings that the model came from."""
+
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Packages that wrote the bundle."""
+
+    files: Mapping[str, FileInfo]
+    """Size and hash of every other file of the bundle, by name."""
+
+    def __post_init__(self) -> None:
+        if not self.tasks:
+            raise BundleError("a bundle answers at least one task, this one has none")
+        unknown = [name for name in self.reads if name not in ARRAYS]
+        if unknown:
+            raise BundleError(
+                f"the model reads {', '.join(unknown)}, which this version of graphadapt cannot "
+                "make; upgrade graphadapt or export again"
+            )
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """Names of the answers' columns."""
+        return tuple(task.name for task in self.tasks)
+
+    def to_text(self) -> str:
+        """The content of ``bundle.json``, which carries a hash of itself."""
+        table = json.loads(json.dumps(asdict(self)))
+        table["feature_blocks"] = [block.to_dict() for block in self.feature_blocks]
+        table = {"kind": KIND, "format": BUNDLE_FORMAT, **table}
+        return json.dumps({**table, "sha256": fingerprint(table)}, indent=1, ensure_ascii=False)
+
+    @classmethod
+    def from_text(cls, text: str) -> "BundleContract":
+        """Read what :meth:`to_text` wrote.
+
+        Raises:
+            BundleError: if the text is damaged, foreign, changed or of a newer format.
+        """
+        table = _checked_table(text)
+        _check_hash(table)
+        try:
+            return _build(table)
+        except (KeyError, TypeError, GraphAdaptError) as error:
+            raise BundleError(f"{CONTRACT_FILE} cannot be used: {error}") from error
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether the folder says that it is a bundle, sound or not."""
+    path = folder / CONTRACT_FILE
+    return path.is_file() and f'"{KIND}"' in path.read_text(encoding="utf-8", errors="replace")
+
+
+def fingerprint(table: Mapping[str, Any]) -> str:
+    """The sha256 of a JSON table, whatever its layout and order of keys."""
+    plain = json.dumps(table, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(plain.encode()).hexdigest()
+
+
+def _checked_table(text: str) -> dict[str, Any]:
+    try:
+        table = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BundleError(f"{CONTRACT_FILE} is cut short or damaged: {error}") from error
+    if not isinstance(table, dict) or table.get("kind") != KIND:
+        raise BundleError(f"{CONTRACT_FILE} was not written by graphadapt")
+    version = table.get("format")
+    if not isinstance(version, int) or not 1 <= version <= BUNDLE_FORMAT:
+        raise BundleError(
+            f"the bundle is of format {version}, this graphadapt reads up to {BUNDLE_FORMAT}; "
+            "upgrade graphadapt"
+        )
+    return table
+
+
+def _check_hash(table: dict[str, Any]) -> None:
+    stated = table.pop("sha256", None)
+    if stated != fingerprint(table):
+        raise BundleError(f"{CONTRACT_FILE} was changed after it was written; export again")
+
+
+def _build(table: Mapping[str, Any]) -> BundleContract:
+    settings = {item.name: table[item.name] for item in fields(BundleContract)}
+    parity = dict(settings["parity"])
+    parity["batch_sizes"], parity["threads"] = (
+        tuple(parity["batch_sizes"]),
+        tuple(parity["threads"]),
+    )
+    settings |= {
+        "tasks": tuple(TaskInfo(**task) for task in table["tasks"]),
+        "reads": tuple(table["reads"]),
+        "feature_blocks": tuple(FeatureBlock.from_dict(each) for each in table["feature_blocks"]),
+        "parity": Parity(**parity),
+        "files": {name: FileInfo(**info) for name, info in table["files"].items()},
+    }
+    return BundleContract(**settings)

@@ -1,0 +1,44 @@
+"""What the frozen model itself answers in float64: the truth that an exported file is held to.
+
+Shapes: G graphs, M molecule features, T tasks.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from graphadapt.freeze import FrozenModel
+from graphadapt.graphs.batch import GraphTable
+from graphadapt.molecules.featurise import MoleculeArrays
+
+__all__ = ["Reference"]
+
+
+class Reference:
+    """A frozen model in float64, by its own message passing rather than the exported one.
+
+    Args:
+        frozen: left as it is.
+    """
+
+    def __init__(self, frozen: FrozenModel) -> None:
+        self._model = copy.deepcopy(frozen).cpu().double()
+        self._is_binary = torch.tensor([task.kind == "binary" for task in frozen.tasks])
+
+    @torch.inference_mode()
+    def answer(
+        self,
+        molecules: Sequence[MoleculeArrays],
+        features_GM: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float64]:
+        """Probabilities of binary tasks, values of regression tasks, ``(G, T)``."""
+        table = GraphTable.from_molecules(molecules, features_GM)
+        batch = table.gather(torch.arange(len(molecules)))
+        if batch.features is not None:
+            batch = replace(batch, features=batch.features.double())
+        answers_GT = self._model(batch)
+        return torch.where(self._is_binary, answers_GT.sigmoid(), answers_GT).numpy()

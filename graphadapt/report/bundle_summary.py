@@ -1,0 +1,82 @@
+"""What an exported bundle answers, what it was made from, and whether its files are intact."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from graphadapt.errors import BundleError
+from graphadapt.export.contract import CONTRACT_FILE, BundleContract, FileInfo
+from graphadapt.report.summary import Summary, counted_kinds
+from graphadapt.report.table import Cell, format_table
+
+__all__ = ["inspect_bundle"]
+
+
+def inspect_bundle(folder: Path) -> Summary:
+    """The contract of a bundle, and the state of each of its files; needs no torch.
+
+    Raises:
+        BundleError: if the contract is missing, damaged, changed or too new.
+    """
+    try:
+        text = (folder / CONTRACT_FILE).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"{folder} has no readable {CONTRACT_FILE}: {error}") from error
+    contract = BundleContract.from_text(text)
+    states = {name: _state(folder / name, info) for name, info in contract.files.items()}
+    facts: dict[str, Any] = {"folder": str(folder), **json.loads(text), "states": states}
+    return Summary(
+        "bundle",
+        facts | {"kind": "bundle"},
+        (
+            (str(folder), _headline(contract)),
+            ("tasks", _tasks(contract)),
+            ("files", _files(contract, states)),
+            ("metrics", _listed(contract.metrics)),
+            ("made from", _listed({**contract.origin, **contract.versions})),
+        ),
+    )
+
+
+def _state(path: Path, info: FileInfo) -> str:
+    if not path.is_file():
+        return "missing"
+    return "intact" if FileInfo.of(path.read_bytes()) == info else "damaged"
+
+
+def _headline(contract: BundleContract) -> str:
+    parity = contract.parity
+    blocks = [f"{block.kind} ({block.width})" for block in contract.feature_blocks]
+    rule = ", ".join(f"{name} {value}" for name, value in contract.selection.items() if value)
+    lines = [
+        counted_kinds([task.kind for task in contract.tasks]),
+        f"molecule-level features: {', '.join(blocks) or 'none'}",
+        f"adapters kept: {rule or 'all'}",
+        f"largest error against the float64 reference: {parity.largest_error:.1e} of the scale "
+        f"(allowed {parity.tolerance:.0e}), {parity.molecules} molecules, {parity.provider}",
+    ]
+    return "\n".join(lines)
+
+
+def _tasks(contract: BundleContract) -> str:
+    asked = {task.name for task in contract.tasks}
+    rows: list[list[Cell]] = [
+        [task.name, task.kind, task.units, contract.composition.get(task.name)]
+        for task in contract.tasks
+    ]
+    others = [
+        f"{name} {weight:.3g}" for name, weight in contract.composition.items() if name not in asked
+    ]
+    table = format_table(["task", "kind", "units", "weight in the mix"], rows)
+    return table + (f"\nalso in the mix: {', '.join(others)}" if others else "")
+
+
+def _files(contract: BundleContract, states: dict[str, str]) -> str:
+    rows: list[list[Cell]] = [
+        [name, info.size, states[name], info.sha256[:12]] for name, info in contract.files.items()
+    ]
+    return format_table(["file", "bytes", "state", "sha256"], rows)
+
+
+def _listed(table: Any) -> str:
+    return "\n".join(f"{name}: {json.dumps(value)}" for name, value in table.items())

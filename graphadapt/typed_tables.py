@@ -1,0 +1,101 @@
+"""Nested plain tables, as TOML and JSON give them, to dataclasses: every key and type checked."""
+
+import copy
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from graphadapt.errors import ConfigError
+
+__all__ = ["build_table", "check_known", "with_values"]
+
+
+def check_known(name: str, known: Mapping[str, Any], what: str) -> None:
+    """Refuse a name that does not exist; the error has the nearest, or all.
+
+    Args:
+        name: what was given.
+        known: what exists, by name.
+        what: kind and place of the name, such as ``setting under [trainer]``.
+
+    Raises:
+        ConfigError: if there is no such name.
+    """
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "known are " + ", ".join(sorted(known))
+        raise ConfigError(f"unknown {what}: {name!r}; {hint}")
+
+
+def with_values(table: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of nested tables with some values replaced, each named by its dotted place.
+
+    Raises:
+        ConfigError: if there is no such place.
+
+    Example:
+        >>> with_values({"a": {"b": 1, "c": 2}}, {"a.b": 3})
+        {'a': {'b': 3, 'c': 2}}
+    """
+    changed = copy.deepcopy(dict(table))
+    for dotted, value in values.items():
+        *sections, key = dotted.split(".")
+        place: Any = changed
+        for section in sections:
+            check_known(section, place, f"section in {dotted!r}")
+            place = place[section]
+            if not isinstance(place, dict):
+                raise ConfigError(f"{dotted!r} names nothing: {section!r} is a value, no section")
+        check_known(key, place, f"setting in {dotted!r}")
+        place[key] = value
+    return changed
+
+
+def build_table(cls: type[Any], table: Mapping[str, Any], where: str = "") -> Any:
+    """Build a dataclass, and those inside it, from nested tables.
+
+    Args:
+        cls: the dataclass; a field left out of the table keeps its default.
+        table: names to values; lists become tuples, whole numbers decimals where those are meant.
+        where: dotted place of the table, for messages.
+
+    Raises:
+        ConfigError: for an unknown name or a value of another type.
+    """
+    hints = get_type_hints(cls)
+    known = {item.name: item for item in fields(cls)}
+    values = {}
+    for key, value in table.items():
+        check_known(key, known, f"setting under [{where}]" if where else "section")
+        path = f"{where}.{key}" if where else key
+        if is_dataclass(hints[key]):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{path} is a section of settings, got {value!r}")
+            values[key] = build_table(typing.cast("type[Any]", hints[key]), value, path)
+        else:
+            values[key] = _typed(hints[key], value, path)
+    return cls(**values)
+
+
+def _typed(hint: Any, value: Any, path: str) -> Any:
+    """Check ``value`` against a plain, tuple or literal type; lists become tuples."""
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            near = get_close_matches(str(value), get_args(hint), n=1)
+            hint_text = f"; did you mean {near[0]!r}?" if near else ""
+            options = ", ".join(repr(option) for option in get_args(hint))
+            raise ConfigError(f"{path}={value!r} is not one of {options}{hint_text}")
+        return value
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{path} is a list, got {value!r}")
+        return tuple(_typed(get_args(hint)[0], item, path) for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+        name = hint.__name__ if not isinstance(hint, types.UnionType) else str(hint)
+        raise ConfigError(f"{path}={value!r} is not of type {name}")
+    return value

@@ -1,0 +1,166 @@
+"""Answers as rows of a CSV, Parquet or JSON-lines file, written batch by batch.
+
+Columns are the row of the source, the SMILES, one a task, and the error of a row without answers.
+"""
+
+import csv
+import gzip
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+from graphadapt.errors import DataError, DependencyError
+from graphadapt.serve.predictor import Predictions
+
+__all__ = ["AnswerTable", "answer_table", "write_answers"]
+
+SUFFIXES = (".csv", ".csv.gz", ".parquet", ".jsonl")
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """One batch of answers beside what was asked."""
+
+    numbers: Sequence[int]
+    smiles: Sequence[str]
+    predictions: Predictions
+
+    def __iter__(self) -> Iterator[tuple[int, str, list[float], str]]:
+        """Row number, SMILES, values and error of each molecule."""
+        values = self.predictions.values.tolist()
+        for place, (number, text) in enumerate(zip(self.numbers, self.smiles, strict=True)):
+            yield number, text, values[place], self.predictions.failures.get(place, "")
+
+
+class AnswerTable(Protocol):
+    """Takes batches of answers in order."""
+
+    def write(
+        self, numbers: Sequence[int], smiles: Sequence[str], predictions: Predictions
+    ) -> None:
+        """Append one batch."""
+
+
+class _CsvTable:
+    def __init__(self, stream: TextIO, tasks: Sequence[str]) -> None:
+        self._writer = csv.writer(stream, lineterminator="\n")
+        self._writer.writerow(["row", "smiles", *tasks, "error"])
+
+    def write(
+        self, numbers: Sequence[int], smiles: Sequence[str], predictions: Predictions
+    ) -> None:
+        for number, text, values, error in _Rows(numbers, smiles, predictions):
+            cells = [""] * len(values) if error else [f"{value:.7g}" for value in values]
+            self._writer.writerow([number, text, *cells, error])
+
+
+class _JsonTable:
+    def __init__(self, stream: TextIO, tasks: Sequence[str]) -> None:
+        self._stream = stream
+        self._tasks = tasks
+
+    def write(
+        self, numbers: Sequence[int], smiles: Sequence[str], predictions: Predictions
+    ) -> None:
+        for number, text, values, error in _Rows(numbers, smiles, predictions):
+            answers = None if error else dict(zip(self._tasks, values, strict=True))
+            line = {"row": number, "smiles": text, "answers": answers, "error": error or None}
+            self._stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+class _ParquetTable:
+    def __init__(self, path: Path, tasks: Sequence[str]) -> None:
+        self._arrow, parquet = _arrow()
+        float32, text = self._arrow.float32(), self._arrow.string()
+        self._schema = self._arrow.schema(
+            [("row", self._arrow.int64()), ("smiles", text)]
+            + [(task, float32) for task in tasks]
+            + [("error", text)]
+        )
+        self._writer = parquet.ParquetWriter(path, self._schema)
+
+    def write(
+        self, numbers: Sequence[int], smiles: Sequence[str], predictions: Predictions
+    ) -> None:
+        failures = predictions.failures
+        columns = [
+            list(numbers),
+            list(smiles),
+            *self._answers(predictions),
+            [failures.get(place) for place in range(len(smiles))],
+        ]
+        arrays = [
+            self._arrow.array(column, item.type)
+            for column, item in zip(columns, self._schema, strict=True)
+        ]
+        self._writer.write_table(self._arrow.Table.from_arrays(arrays, schema=self._schema))
+
+    def _answers(self, predictions: Predictions) -> list[list[float | None]]:
+        """One list a task, with nothing where a molecule failed."""
+        return [
+            [None if place in predictions.failures else value for place, value in enumerate(column)]
+            for column in predictions.values.T.tolist()
+        ]
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+@contextmanager
+def answer_table(path: Path, tasks: Sequence[str]) -> Iterator[AnswerTable]:
+    """Open a file for answers; it appears under its name once all are written.
+
+    Args:
+        path: ends in ``.csv``, ``.csv.gz``, ``.jsonl`` or ``.parquet``.
+        tasks: names of the answers' columns.
+
+    Raises:
+        DataError: for another ending, or a folder that does not exist.
+        DependencyError: for Parquet without pyarrow.
+    """
+    if not path.name.endswith(SUFFIXES):
+        raise DataError(f"{path} cannot be written; answers go to {', '.join(SUFFIXES)} files")
+    if not path.parent.is_dir():
+        raise DataError(f"{path} cannot be written; there is no folder {path.parent}")
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if path.suffix == ".parquet":
+            parquet = _ParquetTable(beside, tasks)
+            yield parquet
+            parquet.close()
+        else:
+            with beside.open("wb") as file, _text(file, compressed=path.suffix == ".gz") as stream:
+                yield write_answers(stream, tasks, as_json=path.suffix == ".jsonl")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_answers(stream: TextIO, tasks: Sequence[str], *, as_json: bool) -> AnswerTable:
+    """Answers as text on an open stream: CSV with a header, or one JSON object a line."""
+    return _JsonTable(stream, tasks) if as_json else _CsvTable(stream, tasks)
+
+
+@contextmanager
+def _text(file: Any, *, compressed: bool) -> Iterator[TextIO]:
+    raw = gzip.GzipFile(fileobj=file, mode="wb", mtime=0, filename="") if compressed else file
+    stream = io.TextIOWrapper(raw, encoding="utf-8", newline="")
+    yield stream
+    stream.flush()
+    stream.detach()
+    if compressed:
+        raw.close()
+
+
+def _arrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise DependencyError("Parquet needs pyarrow; run: pip install pyarrow") from error
+    return pyarrow, parquet

@@ -1,0 +1,188 @@
+"""Answers for SMILES from a bundle: featurise, batch by size, run, put back in order.
+
+Shapes: G molecules, M molecule features, T tasks.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphadapt.data.store import TaskInfo
+from graphadapt.errors import ConfigError, DataError
+from graphadapt.export.collate import inputs_for, largest_degree
+from graphadapt.export.contract import ANSWERS
+from graphadapt.export.session import CPU, open_session
+from graphadapt.molecules.featurise import MoleculeArrays
+from graphadapt.molecules.outcome import FeaturisedMolecule, Outcome
+from graphadapt.molecules.parallel import featurise_many
+from graphadapt.serve.batches import batches_by_size
+from graphadapt.serve.bundle_reader import read_bundle
+
+__all__ = ["ATOMS_PER_RUN", "Predictions", "Predictor"]
+
+ATOMS_PER_RUN = 640
+"""Atoms in one run on a CPU; more would leave a core's cache and gain nothing."""
+
+_ATOMS_PER_DEVICE_RUN = 16_384
+"""Atoms in one run elsewhere, where a run costs the same whether it is full or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Answers in the order of the molecules."""
+
+    tasks: tuple[TaskInfo, ...]
+    values: NDArray[np.float32]
+    """(G, T): probabilities of binary tasks, values in the task's units of regression tasks; NaN
+    for a molecule that could not be answered."""
+
+    failures: Mapping[int, str] = field(default_factory=dict)
+    """Position of each molecule that could not be answered, and why."""
+
+
+class Predictor:
+    """A bundle, open and ready to answer.
+
+    Work is shared out by batches: each is run by one thread, so threads never wait for each other
+    within a batch, and an answer does not depend on their number.
+
+    Args:
+        folder: of a bundle.
+        providers: ONNX Runtime's providers, the preferred first; default is the CPU.
+        threads: batches that run at the same time; default is one for each core on the CPU.
+        atoms_per_run: atoms in one batch; default depends on the provider.
+
+    Raises:
+        BundleError: if the bundle cannot be trusted.
+        DependencyError: if ONNX Runtime or a provider does not work.
+        ConfigError: if ``threads`` or ``atoms_per_run`` is below 1.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        providers: Sequence[str] | None = None,
+        threads: int | None = None,
+        *,
+        atoms_per_run: int | None = None,
+    ) -> None:
+        bundle = read_bundle(folder)
+        self.contract = bundle.contract
+        asked = tuple(providers or (CPU,))
+        on_cpu = asked[0] == CPU
+        self.threads = threads if threads is not None else (_cores() if on_cpu else 1)
+        default = ATOMS_PER_RUN if on_cpu and self._reads_graphs else _ATOMS_PER_DEVICE_RUN
+        self.atoms_per_run = atoms_per_run if atoms_per_run is not None else default
+        if min(self.threads, self.atoms_per_run) < 1:
+            raise ConfigError(
+                f"threads={self.threads} and atoms_per_run={self.atoms_per_run} must be at least 1"
+            )
+        self._session = open_session(bundle.model, asked)
+        self.providers = tuple(self._session.get_providers())
+        """What the session really runs on."""
+        self._pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
+
+    @property
+    def tasks(self) -> tuple[TaskInfo, ...]:
+        """What is answered, in the order of the columns."""
+        return self.contract.tasks
+
+    def predict(
+        self, smiles: Sequence[str], columns: Mapping[str, Sequence[float]] | None = None
+    ) -> Predictions:
+        """Answer every task for every SMILES; a molecule that cannot be read fails alone.
+
+        Args:
+            smiles: any number of molecules.
+            columns: the user's own feature columns, where the model reads them, each as long as
+                ``smiles``.
+
+        Raises:
+            DataError: if a column is missing or not as long as ``smiles``.
+        """
+        self._check_columns(columns or {})
+        blocks = self.contract.feature_blocks
+        outcomes = featurise_many(smiles, blocks, columns=columns, processes=1)
+        return self.predict_outcomes(list(outcomes))
+
+    def predict_outcomes(self, outcomes: Sequence[Outcome]) -> Predictions:
+        """Answer molecules that were featurised elsewhere, with the bundle's feature blocks."""
+        failures: dict[int, str] = {}
+        rows, molecules = [], []
+        for row, outcome in enumerate(outcomes):
+            problem = self._problem(outcome)
+            if problem:
+                failures[row] = problem
+            elif isinstance(outcome, FeaturisedMolecule):
+                rows.append(row)
+                molecules.append(outcome)
+        values = np.full((len(outcomes), len(self.tasks)), np.nan, np.float32)
+        if rows:
+            values[rows] = self.answer(
+                [each.arrays for each in molecules], self._features(molecules)
+            )
+        return Predictions(self.tasks, values, failures)
+
+    def answer(
+        self, molecules: Sequence[MoleculeArrays], features_GM: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Answer featurised molecules, ``(G, T)``.
+
+        Args:
+            molecules: any number; none has more bonds at an atom than the bundle takes.
+            features_GM: one row a molecule, if the model reads features.
+        """
+        answers = np.empty((len(molecules), len(self.tasks)), np.float32)
+        sizes = [len(each.atoms) for each in molecules]
+        batches = batches_by_size(sizes, self.atoms_per_run, self.threads)
+
+        def run(rows: NDArray[np.int64]) -> None:
+            features = None if features_GM is None else features_GM[rows]
+            inputs = inputs_for(self.contract.reads, [molecules[row] for row in rows], features)
+            answers[rows] = self._session.run([ANSWERS.name], inputs)[0]
+
+        if self._pool is None or len(batches) == 1:
+            for rows in batches:
+                run(rows)
+        else:
+            list(self._pool.map(run, batches))
+        return answers
+
+    @property
+    def _reads_graphs(self) -> bool:
+        return self.contract.reads != ("features",)
+
+    def _problem(self, outcome: Outcome) -> str:
+        """Why a molecule cannot be answered; empty if it can."""
+        if isinstance(outcome, DataError):
+            return str(outcome)
+        bonds = largest_degree(outcome.arrays)
+        if self._reads_graphs and bonds > self.contract.most_bonds:
+            return f"an atom has {bonds} bonds; the model takes at most {self.contract.most_bonds}"
+        return ""
+
+    def _features(self, molecules: Sequence[FeaturisedMolecule]) -> NDArray[np.float32] | None:
+        if not self.contract.feature_blocks:
+            return None
+        rows = [np.concatenate(each.features, dtype=np.float32) for each in molecules]
+        return np.stack(rows)
+
+    def _check_columns(self, columns: Mapping[str, Sequence[float]]) -> None:
+        for block in self.contract.feature_blocks:
+            missing = [n for n in block.names if block.kind == "columns" and n not in columns]
+            if missing:
+                raise DataError(
+                    f"the model reads the feature columns {', '.join(block.names)}; "
+                    f"missing: {', '.join(missing)}"
+                )
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -1,0 +1,78 @@
+import itertools
+import json
+import platform
+
+import pytest
+
+
+@pytest.fixture
+def ticking():
+    """A clock that only moves when work does."""
+
+    class Clock:
+        now = 0.0
+
+        def __call__(self):
+            return self.now
+
+    return Clock()
+
+
+def test_work_alternates_in_blocks_that_begin_with_another_each_time(measure, ticking):
+    order = []
+    work = {name: lambda name=name: order.append(name) for name in "ab"}
+    timings = measure.alternate(work, blocks=3, repeats=2, warmup=1, clock=ticking)
+    assert "".join(order) == "aaabbb" + "bbbaaa" + "aaabbb"
+    assert [len(block) for block in timings["a"].blocks] == [2, 2, 2]
+
+
+def test_only_timed_calls_count_and_ratios_pair_blocks(measure, ticking):
+    seconds = itertools.count(1)
+
+    def slow():
+        ticking.now += 10 * next(seconds)
+
+    def fast():
+        ticking.now += 5
+
+    timings = measure.alternate(
+        {"slow": slow, "fast": fast}, blocks=2, repeats=2, warmup=1, clock=ticking
+    )
+    assert timings["slow"].blocks == ((20, 30), (50, 60))
+    assert timings["fast"].blocks == ((5, 5), (5, 5))
+    assert timings["slow"].median == 40
+    assert timings["slow"].quartiles == (27.5, 52.5)
+    assert timings["slow"].row(pieces=80) == {
+        "n": 4,
+        "median_s": 40,
+        "iqr_s": 25,
+        "per_second": 2,
+    }
+    found = measure.ratio(timings["slow"], timings["fast"])
+    assert (found.low, found.median, found.high) == (6.5, 8, 9.5)
+    assert str(found) == "8.00 (6.50 to 9.50)"
+    assert found.row("speed") == {"speed": 8, "speed_low": 6.5, "speed_high": 9.5}
+
+
+def test_results_name_command_machine_versions_and_seeds(measure, tmp_path):
+    path = tmp_path / "new" / "results.json"
+    measure.save_results(path, [{"a": 1}], command="python x.py", seeds=[0, 1])
+    found = json.loads(path.read_text("utf-8"))
+    assert list(found) == ["command", "date", "machine", "versions", "seeds", "rows"]
+    assert found["command"] == "python x.py"
+    assert found["rows"] == [{"a": 1}]
+    assert found["seeds"] == [0, 1]
+    assert found["versions"]["python"] == platform.python_version()
+    assert found["machine"]["cores"] >= 1
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_table_has_every_column_once_and_short_numbers(measure):
+    rows = [{"way": "a", "seconds": 0.123456}, {"way": "b", "n": 3}]
+    assert measure.markdown_table(rows).splitlines() == [
+        "| way | seconds | n |",
+        "| --- | --- | --- |",
+        "| a | 0.1235 |  |",
+        "| b |  | 3 |",
+    ]
+    assert measure.markdown_table(rows, ["n"]).splitlines()[2:] == ["|  |", "| 3 |"]

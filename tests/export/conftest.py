@@ -1,0 +1,95 @@
+"""Frozen models of every kind at random weights, and molecules of every size."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import nn
+
+from graphadapt.backbone.factory import build_backbone
+from graphadapt.config import BackboneConfig
+from graphadapt.data.store import TaskInfo
+from graphadapt.freeze import FrozenModel
+from graphadapt.molecules.featurise import MoleculeArrays, featurise_smiles
+from graphadapt.readout.features import FeatureEmbedding
+
+SMILES = (
+    "CC(=O)Oc1ccccc1C(=O)O",
+    "C",
+    "[Na+].[Cl-]",
+    "c1ccc2ccccc2c1",
+    "F/C=C/F",
+    "CC(C)(C)c1cc(O)cc(C(C)(C)C)c1",
+    "N[C@@H](C)C(=O)O",
+    "FS(F)(F)(F)(F)F",
+    "O=C(O)CCCCCCCCCCCCCCC(=O)O",
+    "C" * 40,
+    "[He]",
+    "CN1CCC[C@H]1c1cccnc1.OC(=O)C(O)C(O)C(=O)O",
+)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def molecules() -> list[MoleculeArrays]:
+    return [featurise_smiles(text) for text in SMILES]
+
+
+@pytest.fixture
+def make_backbone() -> Callable[..., nn.Module]:
+    """``make_backbone(kind, **settings)`` at random weights and statistics."""
+
+    def make(kind: str, **settings: object) -> nn.Module:
+        settings = {"width": 16, "layers": 3, "message_passing": "tensor", **settings}
+        backbone = build_backbone(BackboneConfig(kind=kind, **settings))
+        for norm in backbone.modules():
+            if isinstance(norm, nn.BatchNorm1d):
+                norm.running_mean.normal_(0, 0.3)
+                norm.running_var.uniform_(0.5, 2)
+                nn.init.uniform_(norm.weight, -1.5, 1.5)
+                nn.init.normal_(norm.bias, 0, 0.3)
+        for name, parameter in backbone.named_parameters():
+            if name.endswith(("epsilon", "virtual_node.first")):
+                nn.init.normal_(parameter, 0, 0.3)
+        return backbone
+
+    return make
+
+
+@pytest.fixture
+def feature_embedding() -> FeatureEmbedding:
+    """Of three counts and four other numbers."""
+    is_count = torch.arange(7) < 3
+    return FeatureEmbedding(
+        is_count, torch.randn(7), torch.rand(7) + 0.5, hidden=(12, 8), dropout=0.2
+    )
+
+
+@pytest.fixture
+def make_frozen() -> Callable[..., FrozenModel]:
+    """``make_frozen(backbone, features, kinds)`` with one task of each kind."""
+
+    def make(
+        backbone: nn.Module | None,
+        features: FeatureEmbedding | None = None,
+        kinds: Sequence[str] = ("binary", "regression"),
+    ) -> FrozenModel:
+        width = sum(part.width for part in (backbone, features) if part is not None)
+        tasks = tuple(
+            TaskInfo(f"task{index}", kind, "" if kind == "binary" else "log10(mol/L)")
+            for index, kind in enumerate(kinds)
+        )
+        return FrozenModel(
+            backbone,
+            features,
+            nn.Linear(width, len(kinds)),
+            tasks=tasks,
+            composition={task.name: 1 / len(tasks) for task in tasks},
+            kept={"readout": {task.name: [0] for task in tasks}},
+        )
+
+    return make

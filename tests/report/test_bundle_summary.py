@@ -1,0 +1,82 @@
+"""A bundle is described from its contract, and damage to its files is seen."""
+
+import pytest
+
+from graphadapt.data.store import TaskInfo
+from graphadapt.errors import BundleError
+from graphadapt.export.contract import BundleContract, FileInfo, Parity
+from graphadapt.molecules.features import FeatureBlock
+from graphadapt.report.bundle_summary import inspect_bundle
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"not really a model")
+    contract = BundleContract(
+        tasks=(TaskInfo("toxic", "binary"), TaskInfo("potency", "regression", "pIC50")),
+        composition={"toxic": 0.5, "potency": 0.25, "other": 0.25},
+        selection={"mass": 0.9, "top_m": None},
+        reads=("features",),
+        feature_blocks=(FeatureBlock(kind="counts", size=64),),
+        most_bonds=4,
+        parity=Parity(
+            largest_error=2e-7,
+            tolerance=1e-5,
+            repeats=200,
+            batch_sizes=(1, 16),
+            threads=(1, 2),
+            molecules=50,
+            provider="CPUExecutionProvider",
+        ),
+        metrics={"gap": {"rmse": 0.01}},
+        origin={"run": "runs/full"},
+        versions={"graphadapt": "0.1.0"},
+        files={"model.onnx": FileInfo.of(b"not really a model")},
+    )
+    (tmp_path / "bundle.json").write_text(contract.to_text(), encoding="utf-8")
+    return tmp_path
+
+
+def test_tasks_composition_parity_and_files_are_shown(bundle):
+    text = inspect_bundle(bundle).to_text()
+    for part in (
+        "2 tasks: 1 binary, 1 regression",
+        "counts (64)",
+        "adapters kept: mass 0.9",
+        "2.0e-07 of the scale (allowed 1e-05), 50 molecules",
+        "also in the mix: other 0.25",
+        "intact",
+        'gap: {"rmse": 0.01}',
+        'run: "runs/full"',
+    ):
+        assert part in text
+
+
+def test_facts_are_the_contract(bundle):
+    facts = inspect_bundle(bundle).to_dict()
+    assert facts["kind"] == "bundle"
+    assert facts["states"] == {"model.onnx": "intact"}
+    assert facts["parity"]["repeats"] == 200
+
+
+@pytest.mark.parametrize(("content", "state"), [(b"changed", "damaged"), (None, "missing")])
+def test_a_file_that_is_not_as_promised_is_marked(bundle, content, state):
+    if content is None:
+        (bundle / "model.onnx").unlink()
+    else:
+        (bundle / "model.onnx").write_bytes(content)
+    found = inspect_bundle(bundle)
+    assert found.to_dict()["states"] == {"model.onnx": state}
+    assert state in found.to_text()
+
+
+def test_a_changed_contract_is_refused(bundle):
+    path = bundle / "bundle.json"
+    path.write_text(path.read_text("utf-8").replace("potency", "patency"), encoding="utf-8")
+    with pytest.raises(BundleError, match="was changed after it was written"):
+        inspect_bundle(bundle)
+
+
+def test_a_folder_without_contract_is_refused(tmp_path):
+    with pytest.raises(BundleError, match=r"has no readable bundle\.json"):
+        inspect_bundle(tmp_path)

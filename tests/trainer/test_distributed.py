@@ -1,0 +1,80 @@
+"""Two processes train what one process would, up to rounding."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from graphadapt.config import RunConfig
+from graphadapt.run import Run
+from graphadapt.trainer.checkpoint import load_tensors
+
+
+def settings(store):
+    return RunConfig().with_settings(
+        {
+            "data.store": str(store),
+            "features.blocks": ["counts"],
+            "features.hidden": [8],
+            "features.dropout": 0.0,
+            "backbone.kind": "none",
+            "adapters.count": 3,
+            "adapters.rank": 2,
+            "prior.width": 4,
+            "objective.balance": 0.01,
+            "sampler.batch_size": 12,
+            "sampler.task_count": 2,
+            "trainer.epochs": 2,
+            "trainer.precision": "float32",
+            "trainer.device": "cpu",
+        }
+    )
+
+
+TRAIN = """
+import sys
+from pathlib import Path
+from graphadapt.config import RunConfig
+from graphadapt.run import Run
+from graphadapt.trainer.distributed import process_group
+import json, torch
+with process_group(torch.device("cpu")) as workers:
+    config = RunConfig.from_dict(json.loads(Path(sys.argv[1]).read_text()))
+    run = Run.create(config, Path(sys.argv[2]), writes=workers.is_first)
+    run.train(workers=workers, shown=False)
+"""
+
+
+def test_two_processes_agree_with_one(tiny_store, tmp_path):
+    config = settings(tiny_store)
+    Run.create(config, tmp_path / "one").train(shown=False)
+    (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
+    (tmp_path / "train.py").write_text(TRAIN)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += ["--standalone", str(tmp_path / "train.py")]
+    done = subprocess.run(
+        [*command, str(tmp_path / "config.json"), str(tmp_path / "two")],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    one, _ = load_tensors(tmp_path / "one" / "last.safetensors")
+    two, state = load_tensors(tmp_path / "two" / "last.safetensors")
+    assert state["finished"]
+    assert one.keys() == two.keys()
+    losses = [
+        [
+            json.loads(line)["loss"]
+            for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        ]
+        for name in ("one", "two")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=1e-3, atol=1e-5, msg=name)

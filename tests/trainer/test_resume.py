@@ -1,0 +1,170 @@
+"""A run that is killed or stopped ends as if nothing had happened."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from graphadapt.config import RunConfig
+from graphadapt.errors import CheckpointError
+from graphadapt.run import Run
+from graphadapt.trainer.checkpoint import load_tensors
+from graphadapt.trainer.loop import Interrupted
+
+
+def settings(store: Path, **more) -> RunConfig:
+    return RunConfig().with_settings(
+        {
+            "data.store": str(store),
+            "features.blocks": ["counts"],
+            "features.hidden": [8],
+            "backbone.layers": 2,
+            "backbone.width": 8,
+            "adapters.count": 3,
+            "adapters.rank": 2,
+            "adapters.sites": ["expand"],
+            "prior.width": 4,
+            "objective.consistency": 0.1,
+            "objective.balance": 0.01,
+            "objective.entropy": 0.01,
+            "sampler.batch_size": 8,
+            "sampler.task_count": 2,
+            "trainer.epochs": 3,
+            "trainer.average": 0.9,
+            "trainer.checkpoint_seconds": 0.0,
+            "trainer.device": "cpu",
+            **more,
+        }
+    )
+
+
+def outcome(folder: Path) -> tuple[dict, list[dict]]:
+    tensors, _ = load_tensors(folder / "last.safetensors")
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        del line["seconds"], line["molecules_per_second"]
+    return tensors, lines
+
+
+def assert_same_outcome(folder: Path, other: Path) -> None:
+    tensors, lines = outcome(folder)
+    expected, expected_lines = outcome(other)
+    assert lines == expected_lines
+    assert tensors.keys() == expected.keys()
+    different = [name for name in tensors if not torch.equal(tensors[name], expected[name])]
+    assert different == []
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tiny_store, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    Run.create(settings(tiny_store), folder).train(shown=False)
+    return folder
+
+
+def start_command(folder: Path, *more: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "graphadapt", "train", *more, "-o", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+    )
+
+
+def wait_for_step(folder: Path, least: int, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if (folder / "last.safetensors").exists():
+            _, state = load_tensors(folder / "last.safetensors")
+            if state["step"] >= least:
+                return
+        time.sleep(0.01)
+    pytest.fail(f"no checkpoint of step {least}: {process.communicate()[1]}")
+
+
+def slow_settings(store: Path, file: Path) -> None:
+    """The same settings as a file, for a command to read."""
+    sections = settings(store).to_dict()
+    lines = []
+    for section, values in sections.items():
+        plain = {k: v for k, v in values.items() if not isinstance(v, dict)}
+        nested = {k: v for k, v in values.items() if isinstance(v, dict)}
+        lines += [f"[{section}]", *(f"{k} = {json.dumps(v)}" for k, v in plain.items())]
+        for name, inner in nested.items():
+            lines += [f"[{section}.{name}]", *(f"{k} = {json.dumps(v)}" for k, v in inner.items())]
+    file.write_text("\n".join(lines))
+
+
+def test_a_killed_run_resumes_to_the_same_bits(tiny_store, tmp_path, uninterrupted):
+    slow_settings(tiny_store, tmp_path / "run.toml")
+    folder = tmp_path / "run"
+    process = start_command(folder, str(tmp_path / "run.toml"))
+    wait_for_step(folder, 3, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    _, state = load_tensors(folder / "last.safetensors")
+    if state["finished"]:
+        pytest.fail("the run ended before it could be killed; give it more steps")
+    resumed = start_command(folder, "--resume")
+    output, errors = resumed.communicate(timeout=120)
+    assert resumed.returncode == 0, errors
+    assert "Trained" in output
+    assert_same_outcome(folder, uninterrupted)
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tiny_store, tmp_path, uninterrupted):
+    slow_settings(tiny_store, tmp_path / "run.toml")
+    folder = tmp_path / "run"
+    process = start_command(folder, str(tmp_path / "run.toml"))
+    wait_for_step(folder, 2, process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "train --resume" in errors
+    assert "Traceback" not in errors
+    Run.open(folder, "none").train(resume=True, shown=False)
+    assert_same_outcome(folder, uninterrupted)
+
+
+def test_a_stop_inside_an_epoch_keeps_the_epochs_mean_loss(tiny_store, tmp_path, uninterrupted):
+    run = Run.create(settings(tiny_store), tmp_path / "run")
+    trainer = run._trainer(workers=_alone(), shown=False)
+    trainer._stop_asked = True
+    with pytest.raises(Interrupted):
+        trainer.fit()
+    assert trainer.state.step == 1
+    Run.open(tmp_path / "run", "none").train(resume=True, shown=False)
+    assert_same_outcome(tmp_path / "run", uninterrupted)
+
+
+def test_early_stopping_ends_the_run(tiny_store, tmp_path):
+    config = settings(tiny_store, **{"trainer.patience": 1, "trainer.learning_rate": 1e-12})
+    state = Run.create(config.with_settings({"trainer.epochs": 9}), tmp_path / "run").train(
+        shown=False
+    )
+    assert state.finished
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) < 9
+
+
+def test_a_second_run_in_the_same_folder_is_refused(tiny_store, uninterrupted):
+    with pytest.raises(CheckpointError, match="holds a run already"):
+        Run.create(settings(tiny_store), uninterrupted)
+
+
+def test_opening_an_untrained_run_says_what_is_missing(tiny_store, tmp_path):
+    Run.create(settings(tiny_store), tmp_path / "run")
+    with pytest.raises(CheckpointError, match=r"has no best\.safetensors yet; train the run"):
+        Run.open(tmp_path / "run")
+
+
+def _alone():
+    from graphadapt.trainer.distributed import Workers
+
+    return Workers()
