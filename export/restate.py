@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graphadapt.backbone.encoders import AtomEncoder
 from graphadapt.backbone.gin import GINConvolution
 from graphadapt.backbone.network import MoleculeNetwork
 from graphadapt.backbone.neural_fingerprint import NeuralFingerprint
@@ -28,13 +27,13 @@ def restate(frozen: FrozenModel, dtype: torch.dtype = torch.float32) -> PlainMod
     """Build the network that answers like ``frozen``, with probabilities for binary tasks.
 
     Args:
-        frozen: on the CPU; left as it is.
+        frozen: left as it is.
         dtype: of the weights; float64 shows that the re-statement is exact.
 
     Raises:
         ConfigError: if the backbone is none of graphadapt's own.
     """
-    frozen = copy.deepcopy(frozen).double()
+    frozen = copy.deepcopy(frozen).cpu().double()
     plain = PlainModel(
         None if frozen.backbone is None else _network(frozen.backbone),
         frozen.features,
@@ -76,7 +75,7 @@ def _counting(network: NeuralFingerprint) -> CountingNetwork:
     )
 
 
-def _atoms(encoder: AtomEncoder) -> AtomTable:
+def _atoms(encoder: Any) -> AtomTable:
     rows = torch.cat([table.weight.detach() for table in encoder.tables])
     return AtomTable(rows, torch.tensor(ATOM_FEATURE_OFFSETS))
 

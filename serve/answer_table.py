@@ -31,8 +31,10 @@ class _Rows:
     predictions: Predictions
 
     def __iter__(self) -> Iterator[tuple[int, str, list[float], str]]:
-        """Row number, SMILES, values and error of each molecule."""
-        values = self.predictions.values.tolist()
+        """Row number, SMILES, values in seven digits and error of each molecule."""
+        values = [
+            [float(f"{value:.7g}") for value in row] for row in self.predictions.values.tolist()
+        ]
         for place, (number, text) in enumerate(zip(self.numbers, self.smiles, strict=True)):
             yield number, text, values[place], self.predictions.failures.get(place, "")
 
@@ -55,7 +57,7 @@ class _CsvTable:
         self, numbers: Sequence[int], smiles: Sequence[str], predictions: Predictions
     ) -> None:
         for number, text, values, error in _Rows(numbers, smiles, predictions):
-            cells = [""] * len(values) if error else [f"{value:.7g}" for value in values]
+            cells: Sequence[object] = [""] * len(values) if error else values
             self._writer.writerow([number, text, *cells, error])
 
 

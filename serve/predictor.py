@@ -31,6 +31,8 @@ ATOMS_PER_RUN = 640
 _ATOMS_PER_DEVICE_RUN = 16_384
 """Atoms in one run elsewhere, where a run costs the same whether it is full or not."""
 
+_NOT_FINITE = "the model's answer is not a finite number"
+
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
@@ -123,9 +125,11 @@ class Predictor:
                 molecules.append(outcome)
         values = np.full((len(outcomes), len(self.tasks)), np.nan, np.float32)
         if rows:
-            values[rows] = self.answer(
-                [each.arrays for each in molecules], self._features(molecules)
-            )
+            answers = self.answer([each.arrays for each in molecules], self._features(molecules))
+            unusable = np.flatnonzero(~np.isfinite(answers).all(axis=1))
+            answers[unusable] = np.nan
+            values[rows] = answers
+            failures |= {rows[place]: _NOT_FINITE for place in unusable.tolist()}
         return Predictions(self.tasks, values, failures)
 
     def answer(

@@ -1,15 +1,19 @@
 """``graphadapt predict``: answers of a bundle for molecules from a file or standard input."""
 
 import sys
-from contextlib import ExitStack
-from itertools import batched
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    from graphadapt.data.tables import Table
+    from graphadapt.molecules.outcome import Outcome
     from graphadapt.serve.answer_table import AnswerTable
+    from graphadapt.serve.predictor import Predictor
 
 __all__ = ["predict"]
 
@@ -54,3 +58,55 @@ def predict(
     one SMILES a line. Rows keep their order; one that cannot be answered says why in the column
     "error". Binary tasks are answered by probabilities, others in the task's own units.
     """
+    from graphadapt.data.tables import read_table
+    from graphadapt.progress import Progress
+    from graphadapt.serve.predictor import Predictor
+
+    predictor = Predictor(bundle, providers or None, threads)
+    own = [
+        n
+        for block in predictor.contract.feature_blocks
+        if block.kind == "columns"
+        for n in block.columns
+    ]
+    table = read_table(source, smiles_column=smiles_column, columns=own)
+    failed, start = 0, 0
+    with (
+        _answers_to(output, predictor, as_json=as_json) as answers,
+        Progress(len(table), "predict") as progress,
+    ):
+        for outcomes in _batches(table, predictor, batch_size):
+            rows = slice(start, start + len(outcomes))
+            start += len(outcomes)
+            found = predictor.predict_outcomes(outcomes)
+            answers.write(table.row_numbers[rows].tolist(), table.smiles[rows], found)
+            failed += len(found.failures)
+            progress.update(len(outcomes), f"{failed} failed" if failed else "")
+    if failed:
+        click.echo(f"{failed} of {len(table)} rows could not be answered", err=True)
+
+
+def _batches(table: "Table", predictor: "Predictor", size: int) -> Iterator[list["Outcome"]]:
+    """Featurised molecules of the table, so many at a time."""
+    from graphadapt.molecules.parallel import featurise_many
+
+    blocks = predictor.contract.feature_blocks
+    columns = {name: column.tolist() for name, column in table.columns.items()}
+    outcomes = featurise_many(table.smiles, blocks, columns=columns)
+    while batch := list(islice(outcomes, size)):
+        yield batch
+
+
+@contextmanager
+def _answers_to(
+    output: Path | None, predictor: "Predictor", *, as_json: bool
+) -> Iterator["AnswerTable"]:
+    """The file, or standard output."""
+    from graphadapt.serve.answer_table import answer_table, write_answers
+
+    tasks = predictor.contract.task_names
+    if output is None:
+        yield write_answers(sys.stdout, tasks, as_json=as_json)
+        return
+    with answer_table(output, tasks) as answers:
+        yield answers

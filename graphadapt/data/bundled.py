@@ -55,7 +55,7 @@ def open_store(name: str, feature_kinds: Sequence[str] = (), *, shown: bool = Tr
 
 def _block(kind: str) -> FeatureBlock:
     """Counts that see stereo, because a third of these molecules have it."""
-    return FeatureBlock(kind=kind, chirality=kind == "counts")
+    return FeatureBlock.from_dict({"kind": kind, "chirality": kind == "counts"})
 
 
 def cache_folder() -> Path:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
-from graphadapt.data.process_map import available_cores, process_map
+from graphadapt.molecules.process_map import available_cores, process_map
 from graphadapt.data.scaffold import murcko_scaffold
 from graphadapt.errors import DataError
 from graphadapt.molecules.featurise import parse_smiles

@@ -49,7 +49,7 @@ class Marks(NamedTuple):
     """A bond with stereo: a slash either way."""
 
     brackets: bool = True
-    """An atom in brackets: only such can be a metal or have unpaired electrons."""
+    """An atom in brackets, as one with unpaired electrons has to be."""
 
     @classmethod
     def of_text(cls, text: str) -> "Marks":
@@ -66,9 +66,9 @@ def parse_smiles(text: str) -> Mol:
     """Read a molecule as ``Chem.MolFromSmiles`` does, but keep unusual valences.
 
     Steps that the text cannot need are left out: stereo perception without a stereo mark, the
-    rewriting of metal bonds without a bracket, the merging of hydrogens where none is written as an
-    atom. Where RDKit refuses the molecule, it is read again without the check of properties
-    (valences), so that no such row is lost.
+    merging of hydrogens where none is written as an atom. Where RDKit refuses the molecule, it is
+    read again without the check of properties (valences), so that no such row is lost; bond stereo
+    that only a CXSMILES extension states is lost then.
 
     Raises:
         DataError: if the text is not SMILES, holds no atom or cannot be sanitised.
@@ -126,17 +126,6 @@ def featurise(mol: Mol, marks: Marks = _ANY_MARK) -> MoleculeArrays:
     )
 
 
-_EVERY_STEP: Final = int(Chem.SANITIZE_ALL ^ Chem.SANITIZE_CLEANUPATROPISOMERS)
-_STEPS: Final = {
-    (True, True): _EVERY_STEP,
-    (True, False): int(_EVERY_STEP ^ Chem.SANITIZE_CLEANUP_ORGANOMETALLICS),
-    (False, True): int(_EVERY_STEP ^ Chem.SANITIZE_CLEANUPCHIRALITY),
-    (False, False): int(
-        _EVERY_STEP ^ Chem.SANITIZE_CLEANUPCHIRALITY ^ Chem.SANITIZE_CLEANUP_ORGANOMETALLICS
-    ),
-}
-"""Steps of sanitisation that can change a molecule, by its marks of chirality and brackets."""
-
 _MOST_ATOMS: Final = int(np.iinfo(np.int16).max)
 
 # Hydrogens written as atoms, and atoms written by number, which may be hydrogens.
@@ -149,7 +138,7 @@ def _parse(text: str, marks: Marks) -> Mol:
         return _parse_without_properties(text) if mol is None else mol
     mol = _parse_unsanitised(text)
     try:
-        Chem.SanitizeMol(mol, _STEPS[marks.chirality, marks.brackets])
+        Chem.SanitizeMol(mol)
     except Chem.MolSanitizeException:
         return _parse_without_properties(text)
     if marks.chirality or marks.bond_stereo:

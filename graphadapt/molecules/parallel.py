@@ -4,16 +4,7 @@ Axes: N atoms and B bonds of all molecules of a chunk, M features of a block. On
 in flight at any time, so memory does not grow with the number of molecules.
 """
 
-import multiprocessing
-import os
-import signal
-import sys
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from rdkit import rdBase
@@ -21,13 +12,11 @@ from rdkit import rdBase
 from graphadapt.errors import ConfigError, DataError
 from graphadapt.molecules.features import FeatureBlock
 from graphadapt.molecules.outcome import Outcome, PackedOutcomes, featurise_one
+from graphadapt.molecules.process_map import available_cores, process_map
 
 __all__ = ["featurise_many"]
 
 _CHUNK: Final = 256
-_CHUNKS_IN_FLIGHT: Final = 4
-"""Per process: enough to keep it busy while the consumer writes."""
-
 _FEWEST_FOR_PROCESSES: Final = 2000
 """Starting processes takes about as long as featurising this many molecules."""
 
@@ -62,7 +51,7 @@ def featurise_many(
         ['FeaturisedMolecule', 'DataError']
     """
     if processes is None:
-        processes = _available_cores() if len(smiles) > _FEWEST_FOR_PROCESSES else 1
+        processes = available_cores() if len(smiles) > _FEWEST_FOR_PROCESSES else 1
     if processes < 1:
         raise ConfigError(f"processes={processes} cannot work; use 1 or more")
     for name, values in (columns or {}).items():
@@ -72,8 +61,10 @@ def featurise_many(
             )
     jobs = _jobs(smiles, tuple(blocks), columns or {})
     processes = min(processes, -(-len(smiles) // _CHUNK))
-    chunks = map(_featurise_chunk, jobs) if processes <= 1 else _over_processes(jobs, processes)
-    return _reported(chunks, progress)
+    if processes <= 1:
+        return _reported(map(_featurise_chunk, jobs), progress)
+    packed = process_map(_pack_chunk, jobs, processes)
+    return _reported(map(PackedOutcomes.unpack, packed), progress)
 
 
 class _Job(NamedTuple):
@@ -112,57 +103,5 @@ def _reported(
             progress(len(chunk))
 
 
-def _over_processes(jobs: Iterator[_Job], processes: int) -> Iterator[list[Outcome]]:
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker)
-    waiting: deque[Future[PackedOutcomes]] = deque()
-    try:
-        for job in jobs:
-            with _interrupts_held():
-                waiting.append(pool.submit(_pack_chunk, job))
-            if len(waiting) >= processes * _CHUNKS_IN_FLIGHT:
-                yield waiting.popleft().result().unpack()
-        while waiting:
-            yield waiting.popleft().result().unpack()
-    except BrokenProcessPool as error:
-        raise ConfigError(
-            f"one of processes={processes} died: killed from outside, or the calling script lacks "
-            'its `if __name__ == "__main__":` guard; processes=1 needs neither'
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 def _pack_chunk(job: _Job) -> PackedOutcomes:
     return PackedOutcomes.of(_featurise_chunk(job), job.blocks)
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Workers started in here inherit that Ctrl-C is for the calling process alone."""
-    if sys.platform == "win32":
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_leave_with_the_parent, daemon=True).start()
-
-
-def _leave_with_the_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _available_cores() -> int:
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,12 +1,14 @@
 """What an exported bundle answers, what it was made from, and whether its files are intact."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from graphadapt.config import RunConfig
 from graphadapt.errors import BundleError
 from graphadapt.export.contract import CONTRACT_FILE, BundleContract, FileInfo
-from graphadapt.report.summary import Summary, counted_kinds
+from graphadapt.report.summary import Summary, counted_kinds, listed_settings
 from graphadapt.report.table import Cell, format_table
 
 __all__ = ["inspect_bundle"]
@@ -32,8 +34,8 @@ def inspect_bundle(folder: Path) -> Summary:
             (str(folder), _headline(contract)),
             ("tasks", _tasks(contract)),
             ("files", _files(contract, states)),
-            ("metrics", _listed(contract.metrics)),
-            ("made from", _listed({**contract.origin, **contract.versions})),
+            ("metrics", _metrics(contract)),
+            ("made from", _origin(contract)),
         ),
     )
 
@@ -78,5 +80,27 @@ def _files(contract: BundleContract, states: dict[str, str]) -> str:
     return format_table(["file", "bytes", "state", "sha256"], rows)
 
 
-def _listed(table: Any) -> str:
-    return "\n".join(f"{name}: {json.dumps(value)}" for name, value in table.items())
+def _metrics(contract: BundleContract) -> str:
+    """The freeze gap as a table, whatever else there is as it stands."""
+    others = {name: value for name, value in contract.metrics.items() if name != "freeze_gap"}
+    lines = _listed(others)
+    if found := contract.metrics.get("freeze_gap"):
+        rows: list[list[Cell]] = [
+            [metric, value, found["frozen"][metric], found["gap"][metric]]
+            for metric, value in found["soft"].items()
+        ]
+        lines.append(f"freeze gap on {found['part']} cells:")
+        lines.append(format_table(["metric", "composed", "frozen", "gap"], rows, digits=4))
+    return "\n".join(lines)
+
+
+def _origin(contract: BundleContract) -> str:
+    """Run and packages, then the settings that differ from the defaults."""
+    plain = {name: value for name, value in contract.origin.items() if name != "config"}
+    changed = listed_settings(contract.origin.get("config", {}), RunConfig().to_dict())
+    packages = ", ".join(f"{name} {version}" for name, version in contract.versions.items())
+    return "\n".join([*_listed(plain), packages, *changed])
+
+
+def _listed(table: Mapping[str, Any]) -> list[str]:
+    return [f"{name}: {json.dumps(value)}" for name, value in table.items()]

@@ -37,6 +37,8 @@ def listed_settings(
 ) -> list[str]:
     """Settings that differ from the usual ones, as ``section.name = value``.
 
+    One that has no usual value, such as a setting of another version, is listed too.
+
     Example:
         >>> listed_settings({"a": {"b": 2, "c": 1}}, {"a": {"b": 1, "c": 1}})
         ['a.b = 2']
@@ -44,8 +46,8 @@ def listed_settings(
     lines: list[str] = []
     for name, value in table.items():
         if isinstance(value, Mapping):
-            lines += listed_settings(value, usual[name], f"{prefix}{name}.")
-        elif value != usual[name]:
+            lines += listed_settings(value, usual.get(name, {}), f"{prefix}{name}.")
+        elif name not in usual or value != usual[name]:
             lines.append(f"{prefix}{name} = {value!r}")
     return lines
 

@@ -1,15 +1,23 @@
 """Frozen models of every kind at random weights, and molecules of every size."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from graphadapt.backbone.factory import build_backbone
 from graphadapt.config import BackboneConfig
 from graphadapt.data.store import TaskInfo
+from graphadapt.export.collate import collate
+from graphadapt.export.network import PlainModel
+from graphadapt.export.onnx_file import write_onnx
+from graphadapt.export.parity import Probes
+from graphadapt.export.restate import restate
 from graphadapt.freeze import FrozenModel
+from graphadapt.molecules.features import FeatureBlock
 from graphadapt.molecules.featurise import MoleculeArrays, featurise_smiles
 from graphadapt.readout.features import FeatureEmbedding
 
@@ -39,7 +47,7 @@ def molecules() -> list[MoleculeArrays]:
     return [featurise_smiles(text) for text in SMILES]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_backbone() -> Callable[..., nn.Module]:
     """``make_backbone(kind, **settings)`` at random weights and statistics."""
 
@@ -63,13 +71,48 @@ def make_backbone() -> Callable[..., nn.Module]:
 @pytest.fixture
 def feature_embedding() -> FeatureEmbedding:
     """Of three counts and four other numbers."""
-    is_count = torch.arange(7) < 3
-    return FeatureEmbedding(
-        is_count, torch.randn(7), torch.rand(7) + 0.5, hidden=(12, 8), dropout=0.2
-    )
+    return embedding_of(torch.arange(7) < 3)
 
 
-@pytest.fixture
+def embedding_of(is_count: Tensor) -> FeatureEmbedding:
+    center, scale = torch.randn(len(is_count)), torch.rand(len(is_count)) + 0.5
+    return FeatureEmbedding(is_count, center, scale, hidden=(12, 8), dropout=0.2)
+
+
+class Exported(NamedTuple):
+    """A model and the file made from it."""
+
+    frozen: FrozenModel
+    plain: PlainModel
+    blocks: tuple[FeatureBlock, ...]
+    model: bytes
+
+
+COUNTS = FeatureBlock(kind="counts", size=32)
+COLUMNS = FeatureBlock(kind="columns", columns=("pH", "dose"))
+
+EXPORTS = {
+    "gin-virtual-node": ({}, (COUNTS, COLUMNS)),
+    "gcn-virtual-node": ({"jumping_knowledge": "sum", "pooling": "sum"}, ()),
+    "neural-fingerprint": ({"fingerprint_width": 20, "embedding_width": 24}, ()),
+    "none": ({}, (COUNTS,)),
+}
+
+
+@pytest.fixture(scope="session", params=EXPORTS)
+def exported(request: pytest.FixtureRequest, make_backbone, make_frozen) -> Exported:
+    """One model of each kind, exported once."""
+    torch.manual_seed(0)
+    settings, blocks = EXPORTS[request.param]
+    backbone = None if request.param == "none" else make_backbone(request.param, **settings)
+    is_count = [block.kind == "counts" for block in blocks for _ in range(block.width)]
+    frozen = make_frozen(backbone, embedding_of(torch.tensor(is_count)) if blocks else None)
+    plain = restate(frozen)
+    example = collate(*Probes(blocks).take(np.arange(24)), merge=True)
+    return Exported(frozen, plain, blocks, write_onnx(plain, example))
+
+
+@pytest.fixture(scope="session")
 def make_frozen() -> Callable[..., FrozenModel]:
     """``make_frozen(backbone, features, kinds)`` with one task of each kind."""
 

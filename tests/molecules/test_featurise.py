@@ -192,7 +192,7 @@ def test_the_reading_without_property_checks_changes_no_ordinary_molecule(text):
     from graphadapt.molecules.featurise import _parse_without_properties
 
     accepted = Chem.MolFromSmiles(text)
-    if accepted is not None:
+    if accepted is not None and "|" not in text:
         assert_equal(featurise(_parse_without_properties(text)), featurise(accepted))
 
 

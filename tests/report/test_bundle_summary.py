@@ -28,8 +28,16 @@ def bundle(tmp_path):
             molecules=50,
             provider="CPUExecutionProvider",
         ),
-        metrics={"gap": {"rmse": 0.01}},
-        origin={"run": "runs/full"},
+        metrics={
+            "cells": 7,
+            "freeze_gap": {
+                "part": "valid",
+                "soft": {"rmse": 0.5},
+                "frozen": {"rmse": 0.75},
+                "gap": {"rmse": -0.25},
+            },
+        },
+        origin={"run": "full", "config": {"trainer": {"epochs": 3, "novel": 1}}},
         versions={"graphadapt": "0.1.0"},
         files={"model.onnx": FileInfo.of(b"not really a model")},
     )
@@ -46,8 +54,12 @@ def test_tasks_composition_parity_and_files_are_shown(bundle):
         "2.0e-07 of the scale (allowed 1e-05), 50 molecules",
         "also in the mix: other 0.25",
         "intact",
-        'gap: {"rmse": 0.01}',
-        'run: "runs/full"',
+        "cells: 7",
+        "rmse      0.5000  0.7500  -0.2500",
+        'run: "full"',
+        "graphadapt 0.1.0",
+        "trainer.epochs = 3",
+        "trainer.novel = 1",
     ):
         assert part in text
 

@@ -1,4 +1,4 @@
-"""Apply a function to chunks of work over processes, in order and in bounded memory."""
+"""Apply a function to jobs over processes, in order and in bounded memory."""
 
 import multiprocessing
 import os
@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 from graphadapt.errors import ConfigError
@@ -18,8 +19,8 @@ __all__ = ["available_cores", "process_map"]
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-_IN_FLIGHT: Final = 4
-"""Jobs per process that wait or run: enough to keep it busy while results are used."""
+_JOBS_IN_FLIGHT: Final = 4
+"""Per process: enough to keep it busy while the caller uses the results."""
 
 
 def available_cores() -> int:
@@ -34,17 +35,21 @@ def process_map(
 ) -> Iterator[Result]:
     """Yield ``function(job)`` for each job, in order.
 
-    One process works in the calling one; more are started afresh (``spawn``), so a script needs its
-    ``if __name__ == "__main__":`` guard. Ctrl-C reaches the caller alone, and workers do not
-    outlive it.
+    One process is the calling one. Several are started afresh (``spawn``), so a script then needs
+    its ``if __name__ == "__main__":`` guard. Ctrl-C reaches the caller alone; no worker outlives
+    the iterator or the caller, even if the caller is killed.
 
     Args:
-        function: from a module's top level, as workers import it.
-        jobs: taken as they are needed.
+        function: from the top level of a module, because workers import it.
+        jobs: taken as they are needed, a few ahead.
         processes: how many.
 
     Raises:
         ConfigError: if ``processes`` is below 1 or a worker dies.
+
+    Example:
+        >>> list(process_map(len, ["a", "bc"], processes=1))
+        [1, 2]
     """
     if processes < 1:
         raise ConfigError(f"processes={processes} cannot work; use 1 or more")
@@ -61,18 +66,32 @@ def _over_processes(
     waiting: deque[Future[Result]] = deque()
     try:
         for job in jobs:
-            waiting.append(pool.submit(function, job))
-            if len(waiting) >= processes * _IN_FLIGHT:
+            with _interrupts_held():
+                waiting.append(pool.submit(function, job))
+            if len(waiting) >= processes * _JOBS_IN_FLIGHT:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     except BrokenProcessPool as error:
         raise ConfigError(
-            f"one of processes={processes} died; a script needs its "
-            '`if __name__ == "__main__":` guard, and processes=1 needs no other process'
+            f"one of processes={processes} died: killed from outside, or the calling script lacks "
+            'its `if __name__ == "__main__":` guard; processes=1 needs neither'
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Workers started in here inherit that Ctrl-C is for the calling process alone."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_worker() -> None:

@@ -1,0 +1,135 @@
+"""``graphadapt export``: a trained run and a composition to an ONNX bundle."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from graphadapt.cli.composition import parse_composition
+from graphadapt.cli.prepare import parse_names
+from graphadapt.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from graphadapt.export.contract import BundleContract
+    from graphadapt.freeze import FrozenModel
+    from graphadapt.run import Run
+
+__all__ = ["export"]
+
+
+@click.command()
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    "bundle",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Bundle to write; one that is there already is replaced.",
+)
+@click.option("--tasks", metavar="A,B,C", help="Tasks to answer, in this order; default all.")
+@click.option(
+    "--composition",
+    metavar="TASK=WEIGHT,...",
+    help="Mix of tasks that the backbone is frozen for; default all requested alike.",
+)
+@click.option("--mass", type=float, help="Keep the fewest adapters whose weights reach this sum.")
+@click.option("--top-m", type=int, help="Keep this many adapters at each site.")
+@click.option("--threshold", type=float, help="Keep adapters of at least this weight.")
+@click.option(
+    "--weights", type=click.Choice(["best", "last"]), help="Checkpoint; default is what it keeps."
+)
+@click.option(
+    "--repeats",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Runs of each batch size and number of threads that are compared with the model.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the bundle's contract as JSON.")
+def export(
+    run: Path,
+    bundle: Path,
+    tasks: str | None,
+    composition: str | None,
+    weights: str | None,
+    repeats: int,
+    as_json: bool,
+    **rules: Any,
+) -> None:
+    """Freeze the trained RUN and write it as an ONNX bundle.
+
+    Everything is merged into plain weights, so that a bundle costs what its backbone costs. The
+    file is compared with the model in float64 before anything is written.
+    """
+    from graphadapt.export.bundle import check_target, write_bundle
+    from graphadapt.export.parity import ParityPlan
+    from graphadapt.freeze import Selection
+    from graphadapt.report.freeze_gap import freeze_run
+    from graphadapt.run import Run
+
+    check_target(bundle)
+    selection = Selection(**rules)
+    opened = Run.open(run, weights)
+    names = [task.name for task in opened.inputs.tasks]
+    frozen = freeze_run(
+        opened,
+        tasks=parse_names(tasks),
+        composition_T=_composition(composition, names),
+        selection=selection,
+    )
+    gap = _freeze_gap(opened, frozen)
+    contract = write_bundle(
+        frozen,
+        bundle,
+        feature_blocks=opened.inputs.blocks,
+        selection={name: rule for name, rule in asdict(selection).items() if rule is not None},
+        metrics={} if gap is None else {"freeze_gap": gap},
+        origin={
+            "run": run.resolve().name,
+            "weights": weights or opened.config.trainer.keep,
+            "config": opened.config.to_dict(),
+        },
+        plan=ParityPlan(repeats=repeats),
+        shown=True,
+    )
+    click.echo(contract.to_text() if as_json else _summary(bundle, contract))
+
+
+def _composition(text: str | None, names: list[str]) -> "Tensor | None":
+    if text is None:
+        return None
+    found = parse_composition(text, names)
+    if isinstance(found, str):
+        raise ConfigError("--composition each is no single network; export the tasks one by one")
+    return found
+
+
+def _freeze_gap(run: "Run", frozen: "FrozenModel") -> dict[str, Any] | None:
+    """The gap on validation; None, and a line that says so, where the molecules are not at hand."""
+    from graphadapt.report.freeze_gap import measure_gap
+
+    try:
+        return measure_gap(run, frozen).to_dict()
+    except DataError as error:
+        click.echo(f"freeze gap not measured: {error}", err=True)
+        return None
+
+
+def _summary(bundle: Path, contract: "BundleContract") -> str:
+    parity, gap = contract.parity, contract.metrics.get("freeze_gap", {}).get("gap", {})
+    size = sum(info.size for info in contract.files.values()) / 1e6
+    lines = [
+        f"{bundle}: {len(contract.tasks)} tasks, {size:.1f} MB",
+        f"largest error {parity.largest_error:.1e} of a task's scale against float64, over "
+        f"{parity.repeats} runs at each of batch {', '.join(map(str, parity.batch_sizes))} and "
+        f"{', '.join(map(str, parity.threads))} threads",
+    ]
+    if gap:
+        means = ", ".join(f"{metric} {value:+.4f}" for metric, value in gap.items())
+        lines.append(f"freeze gap on validation: {means}")
+    lines.append(f'next: echo "CCO" | graphadapt predict {bundle}')
+    return "\n".join(lines)

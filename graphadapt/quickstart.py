@@ -1,0 +1,214 @@
+"""The whole path on bundled data: train, test, freeze, export, answer, compare.
+
+Every stage leaves a folder and is skipped when it is there, so a stopped quickstart goes on where
+it was.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from graphadapt.config import RunConfig
+from graphadapt.data.bundled import PUBLISHED_RMSE
+from graphadapt.export.contract import BundleContract
+from graphadapt.export.run_bundle import export_run
+from graphadapt.freeze import FrozenModel
+from graphadapt.objective.metrics import Evaluation
+from graphadapt.report.evaluation import task_table
+from graphadapt.report.table import format_table
+from graphadapt.run import Run
+from graphadapt.serve.predictor import Predictor
+from graphadapt.trainer.checkpoint import load_tensors
+from graphadapt.trainer.loop import LAST
+
+__all__ = ["FIVE_TARGETS", "Comparison", "Quickstart"]
+
+FIVE_TARGETS: Final = (
+    "CHEMBL204_Ki",
+    "CHEMBL214_Ki",
+    "CHEMBL233_Ki",
+    "CHEMBL234_Ki",
+    "CHEMBL244_Ki",
+)
+"""Thrombin, 5-HT1A, mu opioid, D3 and factor Xa: large sets from different families."""
+
+_BATCHES: Final = (1, 32, 256)
+_BLOCKS, _REPEATS = 5, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """ONNX Runtime against PyTorch on the same molecules, from SMILES-free arrays."""
+
+    batch: int
+    largest_error: float
+    """Largest difference of any answer, in the task's units."""
+
+    torch_ms: float
+    onnx_ms: float
+
+    @property
+    def speedup(self) -> float:
+        """How many times longer PyTorch takes."""
+        return self.torch_ms / self.onnx_ms
+
+
+class Quickstart:
+    """Stages of the first run, in order.
+
+    Args:
+        folder: everything is written below it.
+        graph_only: leave count fingerprints out, to see what graphs alone give.
+        settings: overrides of both stages' settings by dotted name, for small trials.
+        say: where results go, a line or a table at a time.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        graph_only: bool = False,
+        settings: dict[str, Any] | None = None,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.folder = folder
+        self.graph_only = graph_only
+        self.settings = settings or {}
+        self.say = say
+
+    def run(self) -> dict[str, Any]:
+        """Do every stage and return the figures."""
+        start = time.monotonic()
+        warm = self._trained("warmup", "quickstart-warmup", {}, "1/5 Graph network, plain heads")
+        more: dict[str, Any] = {"backbone.weights": str(warm.folder)}
+        if self.graph_only:
+            more["features.blocks"] = []
+        run = self._trained("run", "quickstart", more, "2/5 Adapters on the frozen network")
+        test = self._test(run)
+        bundles = self._export(run)
+        comparisons = self._compare(run, bundles["all"])
+        seconds = time.monotonic() - start
+        self.say(f"\nFinished in {seconds:.0f} s.")
+        self._next_steps()
+        return {
+            "seconds": round(seconds, 1),
+            "test": test.mean,
+            "comparison": [
+                {"batch": c.batch, "speedup": c.speedup, "largest_error": c.largest_error}
+                for c in comparisons
+            ],
+        }
+
+    def _trained(self, name: str, preset: str, more: dict[str, Any], title: str) -> Run:
+        """Train one stage, go on with it, or find it finished."""
+        folder = self.folder / name
+        self.say(f"\n{title}")
+        if (folder / LAST).exists():
+            _, state = load_tensors(folder / LAST)
+            if not state["finished"]:
+                Run.open(folder, "none").train(resume=True)
+        else:
+            (folder / "config.json").unlink(missing_ok=True)
+            config = RunConfig.from_toml(preset).with_settings({**more, **self.settings})
+            Run.create(config, folder).train()
+        return Run.open(folder)
+
+    def _test(self, run: Run) -> Evaluation:
+        found = run.evaluate("test")
+        self.say("\n3/5 Test molecules of every target, RMSE in log units")
+        self.say(task_table(found))
+        ours = [["this run", found.mean["rmse"], found.mean["cliff_rmse"]]]
+        published = [[name, *scores] for name, scores in PUBLISHED_RMSE.items()]
+        self.say("\nMeans over 30 targets beside published ones")
+        self.say(format_table(["method", "rmse", "cliff_rmse"], [*ours, *published]))
+        return found
+
+    def _export(self, run: Run) -> dict[str, tuple[BundleContract, FrozenModel]]:
+        self.say("\n4/5 Frozen bundles, each proven equal to the model")
+        bundles, rows = {}, []
+        names = [task.name for task in run.inputs.tasks]
+        five = [name for name in FIVE_TARGETS if name in names]
+        for name, tasks in (("five", five), ("all", names)):
+            contract, frozen = export_run(run, self.folder / f"bundle-{name}", tasks=tasks)
+            gap = contract.metrics["freeze_gap"].get("gap", {}).get("rmse")
+            size = sum(info.size for info in contract.files.values()) / 1e6
+            rows.append([name, len(tasks), size, gap, f"{contract.parity.largest_error:.1e}"])
+            bundles[name] = (contract, frozen)
+        self.say(
+            format_table(["bundle", "tasks", "MB", "freeze gap (rmse)", "largest error"], rows)
+        )
+        return bundles
+
+    def _compare(self, run: Run, bundle: tuple[BundleContract, FrozenModel]) -> list[Comparison]:
+        """Answer the same molecules by both engines, in alternating blocks."""
+        self.say("\n5/5 ONNX Runtime beside PyTorch on test molecules, same arrays, all cores")
+        predictor = Predictor(self.folder / "bundle-all")
+        test = run.dataset.rows("test")
+        rows = np.random.default_rng(0).choice(test, min(max(_BATCHES), len(test)), replace=False)
+        comparisons = [self._compare_batch(run, bundle[1], predictor, rows[:n]) for n in _BATCHES]
+        self.say(
+            format_table(
+                ["molecules", "PyTorch ms", "ONNX Runtime ms", "times faster", "largest error"],
+                [
+                    [c.batch, c.torch_ms, c.onnx_ms, c.speedup, f"{c.largest_error:.1e}"]
+                    for c in comparisons
+                ],
+                digits=2,
+            )
+        )
+        return comparisons
+
+    def _compare_batch(
+        self, run: Run, frozen: FrozenModel, predictor: Predictor, rows: np.ndarray
+    ) -> Comparison:
+        store, frozen = run.dataset.store, frozen.cpu()
+        molecules = [store.molecule(int(row)) for row in rows]
+        features = None
+        if run.inputs.blocks:
+            features = np.asarray(store.features(run.inputs.blocks)[rows], np.float32)
+        picked = torch.from_numpy(rows)
+        table = run.feed.table
+
+        @torch.inference_mode()
+        def by_torch() -> np.ndarray:
+            return frozen(table.gather(picked).to("cpu")).numpy()
+
+        def by_onnx() -> np.ndarray:
+            return predictor.answer(molecules, features)
+
+        error = float(np.abs(by_torch() - by_onnx()).max())
+        seconds: dict[str, list[float]] = {"torch": [], "onnx": []}
+        for _ in range(_BLOCKS):
+            seconds["torch"] += _timed(by_torch)
+            seconds["onnx"] += _timed(by_onnx)
+        return Comparison(
+            len(rows), error, 1e3 * median(seconds["torch"]), 1e3 * median(seconds["onnx"])
+        )
+
+    def _next_steps(self) -> None:
+        folder = self.folder
+        steps: Sequence[str] = (
+            f"echo 'CC(=O)Oc1ccccc1C(=O)O' | graphadapt predict {folder}/bundle-five",
+            f"graphadapt inspect {folder}/run --plot routing.png",
+            f"graphadapt evaluate {folder}/run --awa",
+            f"graphadapt export {folder}/run -o my-bundle --tasks {FIVE_TARGETS[0]} --top-m 3",
+            "graphadapt prepare my-assays.csv -o my-store   # a SMILES column, a column per assay",
+            "graphadapt train full -o my-run --set data.store=my-store",
+        )
+        self.say("\nTry next:\n  " + "\n  ".join(steps))
+
+
+def _timed(work: Callable[[], object]) -> list[float]:
+    work()
+    seconds = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return seconds

@@ -1,0 +1,114 @@
+"""Bundles on disk: whole or not at all, and never over anything else."""
+
+import numpy as np
+import pytest
+
+from graphadapt.errors import BundleError, ConfigError
+from graphadapt.export import bundle as module
+from graphadapt.export.bundle import check_target, write_bundle
+from graphadapt.export.contract import BundleContract, FileInfo, Parity
+from graphadapt.export.parity import ParityPlan
+from graphadapt.export.reference import Reference
+from graphadapt.molecules.features import FeatureBlock
+from graphadapt.molecules.featurise import featurise_smiles
+from graphadapt.serve.predictor import Predictor
+
+QUICK = ParityPlan(repeats=1, batch_sizes=(1, 16), threads=(1,))
+
+
+@pytest.fixture
+def without_export(monkeypatch):
+    """Skip the seconds that torch takes to export, and the proof."""
+    parity = {"largest_error": 0.0, "tolerance": 1e-5, "repeats": 1, "batch_sizes": (1,)}
+    parity |= {"threads": (1,), "molecules": 1, "provider": "CPUExecutionProvider"}
+    monkeypatch.setattr(module, "write_onnx", lambda *_: b"onnx")
+    monkeypatch.setattr(module, "prove_parity", lambda *_, **__: Parity(**parity))
+
+
+@pytest.fixture
+def frozen(make_backbone, make_frozen):
+    return make_frozen(make_backbone("gin", width=8, layers=2))
+
+
+def test_a_bundle_answers_like_the_model_and_says_what_it_is(frozen, tmp_path):
+    folder = tmp_path / "deep" / "bundle"
+    contract = write_bundle(
+        frozen,
+        folder,
+        selection={"mass": 0.9},
+        metrics={"rmse": 0.5},
+        origin={"run": "r"},
+        plan=QUICK,
+    )
+    assert sorted(path.name for path in folder.iterdir()) == ["bundle.json", "model.onnx"]
+    assert [path.name for path in folder.parent.iterdir()] == ["bundle"]
+    assert contract.files == {"model.onnx": FileInfo.of((folder / "model.onnx").read_bytes())}
+    predictor = Predictor(folder, threads=1)
+    assert predictor.contract == contract
+    assert (contract.tasks, contract.composition) == (frozen.tasks, frozen.composition)
+    assert (contract.selection, contract.metrics["rmse"]) == ({"mass": 0.9}, 0.5)
+    assert {"torch", "onnx", "onnxruntime", "python"} <= set(contract.versions)
+    expected = Reference(frozen).answer([featurise_smiles("CCO")])
+    np.testing.assert_allclose(predictor.predict(["CCO"]).values, expected, rtol=1e-4)
+
+
+@pytest.mark.usefixtures("without_export")
+def test_a_bundle_is_replaced(frozen, tmp_path):
+    folder = tmp_path / "bundle"
+    for run in ("first", "second"):
+        write_bundle(frozen, folder, origin={"run": run})
+        (folder / "note.txt").write_text("mine")
+    assert BundleContract.from_text((folder / "bundle.json").read_text()).origin["run"] == "second"
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_nothing_else_is_written_over(frozen, tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("x")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BundleError, match="file is a file; give a folder"):
+        write_bundle(frozen, tmp_path / "file")
+    with pytest.raises(BundleError, match="holds something other than a bundle"):
+        write_bundle(frozen, tmp_path / "thesis")
+    check_target(tmp_path / "empty")
+    check_target(tmp_path / "new")
+    assert (tmp_path / "thesis" / "chapter.tex").read_text() == "x"
+
+
+@pytest.mark.usefixtures("without_export")
+def test_an_empty_folder_is_filled(frozen, tmp_path):
+    write_bundle(frozen, tmp_path)
+    assert (tmp_path / "bundle.json").is_file()
+
+
+@pytest.mark.usefixtures("without_export")
+def test_a_failure_leaves_the_old_bundle_as_it_was(frozen, tmp_path, monkeypatch):
+    folder = tmp_path / "bundle"
+    write_bundle(frozen, folder, origin={"run": "first"})
+
+    def fail(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(module.os, "fsync", fail)
+    with pytest.raises(OSError, match="no space left"):
+        write_bundle(frozen, folder, origin={"run": "second"})
+    assert BundleContract.from_text((folder / "bundle.json").read_text()).origin["run"] == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_file_that_is_not_equal_is_not_written(frozen, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "write_onnx", lambda *_: b"onnx")
+
+    def refuse(*_, **__):
+        raise BundleError("off by 1")
+
+    monkeypatch.setattr(module, "prove_parity", refuse)
+    with pytest.raises(BundleError, match="off by 1"):
+        write_bundle(frozen, tmp_path / "bundle")
+    assert not list(tmp_path.iterdir())
+
+
+def test_features_that_do_not_fit_are_counted(frozen, tmp_path):
+    with pytest.raises(ConfigError, match=r"reads 0 .* features, the feature blocks make 16"):
+        write_bundle(frozen, tmp_path / "b", feature_blocks=[FeatureBlock(kind="counts", size=16)])

@@ -1,0 +1,109 @@
+"""What ``bundle.json`` says, and that a changed one is refused."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from graphadapt.data.store import TaskInfo
+from graphadapt.errors import BundleError
+from graphadapt.export.contract import (
+    BUNDLE_FORMAT,
+    BundleContract,
+    FileInfo,
+    Parity,
+    fingerprint,
+    is_bundle,
+)
+from graphadapt.molecules.features import FeatureBlock
+
+
+@pytest.fixture
+def contract() -> BundleContract:
+    return BundleContract(
+        tasks=(TaskInfo("toxic", "binary"), TaskInfo("pKi – α", "regression", "-log10(nmol/L)")),
+        composition={"toxic": 0.25, "pKi – α": 0.75},
+        kept={"layer.expand": [0, 2], "readout": {"toxic": [1]}},
+        selection={"top_m": 2},
+        reads=("kind_features", "graph_atoms", "features"),
+        feature_blocks=(FeatureBlock(kind="counts", size=64),),
+        most_bonds=64,
+        parity=Parity(
+            largest_error=3e-7,
+            tolerance=1e-5,
+            repeats=10,
+            batch_sizes=(1, 16),
+            threads=(1, 2),
+            molecules=100,
+            provider="CPUExecutionProvider",
+        ),
+        metrics={"freeze_gap": {"rmse": 0.01}},
+        files={"model.onnx": FileInfo.of(b"abc")},
+    )
+
+
+def test_text_and_back_changes_nothing(contract):
+    assert BundleContract.from_text(contract.to_text()) == contract
+
+
+def test_layout_does_not_matter_to_the_hash(contract):
+    table = json.loads(contract.to_text())
+    turned = dict(reversed(table.items()))
+    assert BundleContract.from_text(json.dumps(turned)) == contract
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+
+
+def test_hashes_are_those_of_sha256():
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert FileInfo.of(b"abc") == FileInfo(3, known)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("composition", {"toxic": 1.0}), ("tasks", []), ("files", {}), ("sha256", "0"), ("extra", 1)],
+)
+def test_any_change_is_noticed(contract, key, value):
+    table = json.loads(contract.to_text()) | {key: value}
+    with pytest.raises(BundleError, match=r"bundle\.json was changed after it was written"):
+        BundleContract.from_text(json.dumps(table))
+
+
+def test_a_text_cut_short_is_damaged(contract):
+    with pytest.raises(BundleError, match=r"bundle\.json is cut short or damaged"):
+        BundleContract.from_text(contract.to_text()[:-20])
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"kind": "something else", "format": 1}'])
+def test_a_foreign_text_is_named(text):
+    with pytest.raises(BundleError, match="was not written by graphadapt"):
+        BundleContract.from_text(text)
+
+
+@pytest.mark.parametrize("version", [BUNDLE_FORMAT + 1, 0, "one", None])
+def test_an_unknown_format_asks_for_an_upgrade(contract, version):
+    table = json.loads(contract.to_text()) | {"format": version}
+    with pytest.raises(BundleError, match=f"format {version}, .* reads up to 1; upgrade"):
+        BundleContract.from_text(json.dumps(table))
+
+
+def test_a_missing_entry_is_named(contract):
+    table = json.loads(contract.to_text())
+    del table["opset"], table["sha256"]
+    table["sha256"] = fingerprint(table)
+    with pytest.raises(BundleError, match=r"bundle\.json cannot be used: 'opset'"):
+        BundleContract.from_text(json.dumps(table))
+
+
+def test_arrays_nobody_can_make_are_refused(contract):
+    with pytest.raises(BundleError, match="reads wave_function, which this version"):
+        replace(contract, reads=("wave_function",))
+    with pytest.raises(BundleError, match="at least one task"):
+        replace(contract, tasks=())
+
+
+def test_only_a_bundle_is_taken_for_one(contract, tmp_path):
+    assert not is_bundle(tmp_path)
+    (tmp_path / "bundle.json").write_text("{}")
+    assert not is_bundle(tmp_path)
+    (tmp_path / "bundle.json").write_text(contract.to_text()[:100])
+    assert is_bundle(tmp_path)

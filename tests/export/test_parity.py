@@ -1,0 +1,108 @@
+"""Exported files against the frozen model in float64, over and over."""
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from graphadapt.errors import BundleError
+from graphadapt.export import parity
+from graphadapt.export.contract import TOLERANCE
+from graphadapt.export.parity import BATCH_SIZES, ParityPlan, Probes, prove_parity, thread_counts
+from graphadapt.export.probes import PROBES
+from graphadapt.molecules.features import FeatureBlock
+
+
+@pytest.mark.parametrize(
+    ("exported", "repeats"),
+    [
+        ("gin-virtual-node", 200),
+        ("gcn-virtual-node", 200),
+        ("neural-fingerprint", 30),
+        ("none", 30),
+    ],
+    indirect=["exported"],
+)
+def test_every_answer_at_every_size_and_number_of_threads(exported, repeats):
+    probes = Probes(exported.blocks)
+    plan = ParityPlan(repeats=repeats)
+    found = prove_parity(exported.frozen, exported.model, exported.plain.reads, probes, plan)
+    assert found.largest_error <= TOLERANCE == 1e-5
+    assert (found.repeats, found.batch_sizes) == (repeats, (1, 16, 32, 64, 256))
+    assert found.threads == tuple(sorted({1, 2, os.cpu_count()}))
+    assert found.molecules == len(PROBES)
+
+
+def test_another_model_is_found_out(exported):
+    other = exported.frozen.__class__(
+        exported.frozen.backbone,
+        exported.frozen.features,
+        torch.nn.Linear(exported.frozen.head.in_features, 2),
+        tasks=exported.frozen.tasks,
+        composition={},
+        kept={},
+    )
+    plan = ParityPlan(repeats=1, batch_sizes=(1, 16), threads=(1,))
+    with pytest.raises(BundleError, match=r"off by .* of the answers' scale, more than 1e-05"):
+        prove_parity(other, exported.model, exported.plain.reads, Probes(exported.blocks), plan)
+
+
+TRUTH = np.linspace(1, 2, len(PROBES))[:, None]
+
+
+class Session:
+    """Answers with the truth, but wrongly once, as a race does."""
+
+    def __init__(self, wrong):
+        self.wrong, self.calls = wrong, 0
+
+    def run(self, _, inputs):
+        self.calls += 1
+        answers = TRUTH[inputs["rows"]].astype(np.float32)
+        if self.calls == 37:
+            answers[0, 0] = self.wrong
+        return [answers]
+
+
+class Reference:
+    def __init__(self, frozen):
+        pass
+
+    def answer(self, *_):
+        return TRUTH
+
+
+@pytest.mark.parametrize("wrong", [1.5, np.nan, np.inf])
+def test_one_wrong_answer_in_many_runs_is_enough(monkeypatch, wrong):
+    monkeypatch.setattr(parity, "open_session", lambda *_: Session(wrong))
+    monkeypatch.setattr(parity, "Reference", Reference)
+    monkeypatch.setattr(parity, "inputs_for", lambda reads, rows, features: {"rows": rows})
+    monkeypatch.setattr(Probes, "take", lambda self, rows: (rows, None))
+    plan = ParityPlan(repeats=20, batch_sizes=(1, 2), threads=(1,))
+    with pytest.raises(BundleError, match="off by"):
+        prove_parity(None, b"", (), Probes(), plan)
+    assert prove_parity(None, b"", (), Probes(), replace(plan, repeats=18)).largest_error < 1e-6
+
+
+def test_all_sizes_are_tried_by_default():
+    assert BATCH_SIZES == (1, 16, 32, 64, 256)
+    assert set(thread_counts()) >= {1, 2}
+
+
+def test_probes_are_small_large_and_empty():
+    sizes = [len(each.atoms) for each in Probes().molecules]
+    bonds = [len(each.bonds) for each in Probes().molecules]
+    assert min(sizes) == 1
+    assert max(sizes) >= 200
+    assert min(bonds) == 0
+    assert len(sizes) == len(PROBES) == len(set(PROBES))
+
+
+def test_own_columns_are_filled():
+    blocks = (FeatureBlock(kind="counts", size=16), FeatureBlock(kind="columns", columns=("a",)))
+    features = Probes(blocks).features
+    assert features.shape == (len(PROBES), 17)
+    assert features.dtype == np.float32
+    assert len(np.unique(features[:, 16])) == len(PROBES)

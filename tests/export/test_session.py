@@ -1,0 +1,48 @@
+"""Sessions that run where they were asked to, or not at all."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from graphadapt.environment.providers import IDENTITY_MODEL
+from graphadapt.errors import DependencyError
+from graphadapt.export import session as module
+from graphadapt.export.session import CPU, open_session
+
+CUDA = "CUDAExecutionProvider"
+
+
+def test_a_session_on_the_cpu_has_the_threads_asked_for():
+    session = open_session(IDENTITY_MODEL, (CPU,), 2)
+    options = session.get_session_options()
+    assert session.get_providers() == [CPU]
+    assert options.intra_op_num_threads == 2
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+def test_a_provider_that_is_not_installed_is_named():
+    with pytest.raises(DependencyError, match="has no NoSuchProvider; it has .*CPUExecution"):
+        open_session(IDENTITY_MODEL, ("NoSuchProvider",))
+
+
+def test_a_silent_fall_back_to_the_cpu_is_an_error(monkeypatch):
+    loaded = []
+    runtime = SimpleNamespace(
+        __version__="1",
+        get_available_providers=lambda: [CUDA, CPU],
+        preload_dlls=lambda: loaded.append(True),
+        SessionOptions=lambda: SimpleNamespace(add_session_config_entry=lambda *_: None),
+        InferenceSession=lambda *_, **__: SimpleNamespace(get_providers=lambda: [CPU]),
+    )
+    monkeypatch.setattr(module, "_runtime", lambda: runtime)
+    with pytest.raises(DependencyError, match=f"{CUDA} was asked for but did not start; .*{CPU}"):
+        open_session(b"", (CUDA, CPU))
+    assert loaded == [True]
+    assert open_session(b"", (CPU,)).get_providers() == [CPU]
+
+
+def test_a_missing_runtime_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(DependencyError, match=r"install graphadapt\[serve\]"):
+        open_session(IDENTITY_MODEL)

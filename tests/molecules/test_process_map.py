@@ -1,0 +1,113 @@
+"""Order, a bounded number of jobs ahead, and a clean end however it comes."""
+
+import itertools
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from graphadapt.errors import ConfigError
+from graphadapt.molecules.process_map import available_cores, process_map
+
+
+def our_workers(before):
+    return [child for child in multiprocessing.active_children() if child not in before]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_results_come_in_the_order_of_the_jobs(processes):
+    jobs = [range(number * 37 % 11) for number in range(40)]
+    assert list(process_map(len, iter(jobs), processes)) == [len(job) for job in jobs]
+
+
+def test_an_abandoned_iterator_has_taken_few_jobs_and_leaves_no_process():
+    before = multiprocessing.active_children()
+    jobs = itertools.count()
+    results = process_map(abs, jobs, 2)
+    assert next(results) == 0
+    assert our_workers(before)
+    results.close()
+    assert our_workers(before) == []
+    assert next(jobs) <= 8
+
+
+def test_an_error_of_the_function_reaches_the_caller_and_ends_the_processes():
+    before = multiprocessing.active_children()
+    results = process_map(abs, [1, "one"], 2)
+    assert next(results) == 1
+    with pytest.raises(TypeError, match="bad operand type"):
+        next(results)
+    assert our_workers(before) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills by POSIX signal")
+def test_a_killed_worker_is_an_error_not_a_hang():
+    before = multiprocessing.active_children()
+    results = process_map(abs, itertools.count(), 2)
+    next(results)
+    os.kill(our_workers(before)[0].pid, signal.SIGKILL)
+    with pytest.raises(ConfigError, match="one of processes=2 died: killed from outside"):
+        list(results)
+    assert our_workers(before) == []
+
+
+ENDLESS = """
+import itertools, multiprocessing
+from graphadapt.molecules.process_map import process_map
+
+if __name__ == "__main__":
+    for result in process_map(abs, itertools.count(), 2):
+        if result == 1000:
+            print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+"""
+
+
+def is_alive(pid):
+    """Whether the process runs; one that ended and waits for its parent does not."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupt_or_a_kill_ends_every_process_quietly(number, tmp_path):
+    script = tmp_path / "endless.py"
+    script.write_text(ENDLESS, encoding="utf-8")
+    running = subprocess.Popen(
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with running:
+        workers = [int(pid) for pid in running.stdout.readline().split()]
+        if number == signal.SIGINT:  # a terminal's Ctrl-C reaches the whole group
+            os.killpg(running.pid, number)
+        else:
+            running.kill()
+        assert running.wait(timeout=30) != 0
+        until = time.monotonic() + 30
+        while any(map(is_alive, workers)) and time.monotonic() < until:
+            time.sleep(0.05)
+        errors = running.stderr.read()
+    assert len(workers) == 2
+    assert not any(map(is_alive, workers))
+    assert errors.count("Traceback") == (1 if number == signal.SIGINT else 0), errors
+
+
+@pytest.mark.parametrize("processes", [0, -1])
+def test_no_process_at_all_is_refused(processes):
+    with pytest.raises(ConfigError, match=f"processes={processes} cannot work; use 1 or more"):
+        process_map(abs, [1], processes)
+
+
+def test_there_is_a_core():
+    assert available_cores() >= 1
