@@ -27,7 +27,7 @@ def distinct_rows(rows_AC: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArra
 
     Example:
         >>> first, which = distinct_rows(np.array([[1, 2], [3, 4], [1, 2]]))
-        >>> which[0] == which[2], len(first)
+        >>> bool(which[0] == which[2]), len(first)
         (True, 2)
     """
     sums_A = rows_AC @ _MULTIPLIERS[: rows_AC.shape[1]]

@@ -59,21 +59,23 @@ class Run:
     model: ComposedModel
 
     @classmethod
-    def create(cls, config: RunConfig, folder: Path, *, writes: bool = True) -> "Run":
+    def create(cls, config: RunConfig, folder: Path, *, workers: Workers | None = None) -> "Run":
         """Estimate relations, build the model and write the folder's settings.
 
         Args:
             config: settings of the run.
             folder: new or empty.
-            writes: ``False`` in all but one of the processes that train together.
+            workers: the processes that train together; the first one writes.
 
         Raises:
             CheckpointError: if the folder holds a run already.
         """
-        if writes and (folder / "config.json").exists():
+        workers = workers or Workers()
+        if workers.is_first and (folder / "config.json").exists():
             raise CheckpointError(
                 f"{folder} holds a run already; resume it or choose another folder"
             )
+        config = _with_precision(config, workers)
         dataset = _open_dataset(config)
         relations = _build_relations(config, dataset)
         inputs = ModelInputs(dataset.tasks, dataset.feature_blocks(config.features.blocks))
@@ -84,7 +86,7 @@ class Run:
             _load_backbone(model, Path(config.backbone.weights))
         run = cls(folder, config, inputs, relations, model)
         run.__dict__["dataset"] = dataset
-        if writes:
+        if workers.is_first:
             run._write_settings()
         return run
 
@@ -219,6 +221,13 @@ class Run:
             relation.save(self.folder / "relation" / name)
         write_text(self.folder / "inputs.json", json.dumps(self.inputs.to_dict(), indent=1))
         write_text(self.folder / "config.json", json.dumps(self.config.to_dict(), indent=1))
+
+
+def _with_precision(config: RunConfig, workers: Workers) -> RunConfig:
+    """Decide ``auto`` once, so that a resumed run computes as it began."""
+    device = resolve_device(config.trainer.device)
+    precision = workers.agree(resolve_precision(config.trainer.precision, device))
+    return config.with_settings({"trainer.precision": precision})
 
 
 def _open_dataset(config: RunConfig) -> Dataset:

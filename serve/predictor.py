@@ -4,17 +4,18 @@ Shapes: G molecules, M molecule features, T tasks.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graphadapt.data.store import TaskInfo
 from graphadapt.errors import ConfigError, DataError
-from graphadapt.export.collate import inputs_for, largest_degree
+from graphadapt.export.collate import Inputs, inputs_for, largest_degree
 from graphadapt.export.contract import ANSWERS
 from graphadapt.export.session import CPU, open_session
 from graphadapt.molecules.featurise import MoleculeArrays
@@ -23,7 +24,9 @@ from graphadapt.molecules.parallel import featurise_many
 from graphadapt.serve.batches import batches_by_size
 from graphadapt.serve.bundle_reader import read_bundle
 
-__all__ = ["ATOMS_PER_RUN", "Predictions", "Predictor"]
+__all__ = ["ATOMS_PER_RUN", "Arranged", "Predictions", "Predictor"]
+
+Batch = TypeVar("Batch")
 
 ATOMS_PER_RUN = 640
 """Atoms in one run on a CPU; more would leave a core's cache and gain nothing."""
@@ -45,6 +48,15 @@ class Predictions:
 
     failures: Mapping[int, str] = field(default_factory=dict)
     """Position of each molecule that could not be answered, and why."""
+
+
+class Arranged(NamedTuple):
+    """One batch, ready to run."""
+
+    rows: NDArray[np.int64]
+    """Positions of its molecules."""
+
+    inputs: Inputs
 
 
 class Predictor:
@@ -142,20 +154,58 @@ class Predictor:
             features_GM: one row a molecule, if the model reads features.
         """
         answers = np.empty((len(molecules), len(self.tasks)), np.float32)
-        sizes = [len(each.atoms) for each in molecules]
-        batches = batches_by_size(sizes, self.atoms_per_run, self.threads)
 
-        def run(rows: NDArray[np.int64]) -> None:
-            features = None if features_GM is None else features_GM[rows]
-            inputs = inputs_for(self.contract.reads, [molecules[row] for row in rows], features)
-            answers[rows] = self._session.run([ANSWERS.name], inputs)[0]
+        def answer_some(rows: NDArray[np.int64]) -> None:
+            answers[rows] = self._run(self._arrange(rows, molecules, features_GM))
 
-        if self._pool is None or len(batches) == 1:
-            for rows in batches:
-                run(rows)
-        else:
-            list(self._pool.map(run, batches))
+        self._share_out(answer_some, self._batches(molecules))
         return answers
+
+    def arrange(
+        self, molecules: Sequence[MoleculeArrays], features_GM: NDArray[np.float32] | None = None
+    ) -> list[Arranged]:
+        """Only the first half of :meth:`answer`: the model's inputs, batch by batch."""
+        return [
+            Arranged(rows, self._arrange(rows, molecules, features_GM))
+            for rows in self._batches(molecules)
+        ]
+
+    def run(self, batches: Sequence[Arranged]) -> NDArray[np.float32]:
+        """Only the second half of :meth:`answer`: run arranged batches, ``(G, T)``."""
+        count = sum(len(batch.rows) for batch in batches)
+        answers = np.empty((count, len(self.tasks)), np.float32)
+
+        def run_one(batch: Arranged) -> None:
+            answers[batch.rows] = self._run(batch.inputs)
+
+        self._share_out(run_one, batches)
+        return answers
+
+    def _batches(self, molecules: Sequence[MoleculeArrays]) -> list[NDArray[np.int64]]:
+        sizes = [len(each.atoms) for each in molecules]
+        return batches_by_size(sizes, self.atoms_per_run, self.threads)
+
+    def _arrange(
+        self,
+        rows: NDArray[np.int64],
+        molecules: Sequence[MoleculeArrays],
+        features_GM: NDArray[np.float32] | None,
+    ) -> Inputs:
+        features = None if features_GM is None else features_GM[rows]
+        return inputs_for(self.contract.reads, [molecules[row] for row in rows], features)
+
+    def _run(self, inputs: Inputs) -> NDArray[np.float32]:
+        answers: NDArray[np.float32] = self._session.run([ANSWERS.name], inputs)[0]
+        return answers
+
+    def _share_out(self, work: Callable[[Batch], None], batches: Sequence[Batch]) -> None:
+        """Do the work of each batch, on several threads if there are any."""
+        if self._pool is None or len(batches) == 1:
+            for batch in batches:
+                work(batch)
+        else:
+            for _ in self._pool.map(work, batches):
+                pass
 
     @property
     def _reads_graphs(self) -> bool:

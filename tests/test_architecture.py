@@ -35,9 +35,10 @@ LAYERS = (
     ("assemble", "freeze", "objective"),
     ("trainer",),
     ("run",),
-    ("export", "environment"),
-    ("report",),
+    ("report", "environment"),
+    ("export",),
     ("serve",),
+    ("quickstart",),
     ("cli",),
     ("__main__",),
 )
@@ -59,9 +60,11 @@ TORCH_FREE = (
     "graphadapt.data.tables",
     "graphadapt.environment.packages",
     "graphadapt.environment.providers",
+    "graphadapt.export.bundle_summary",
     "graphadapt.export.contract",
     "graphadapt.molecules",
     "graphadapt.relation.build",
+    "graphadapt.report.store_summary",
     "graphadapt.report.table",
 )
 """Beside every module of ``molecules`` and ``serve``, what must load without torch."""

@@ -1,6 +1,5 @@
 """``graphadapt export``: a trained run and a composition to an ONNX bundle."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,14 +7,12 @@ import click
 
 from graphadapt.cli.composition import parse_composition
 from graphadapt.cli.prepare import parse_names
-from graphadapt.errors import ConfigError, DataError
+from graphadapt.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from graphadapt.export.contract import BundleContract
-    from graphadapt.freeze import FrozenModel
-    from graphadapt.run import Run
 
 __all__ = ["export"]
 
@@ -65,36 +62,22 @@ def export(
     Everything is merged into plain weights, so that a bundle costs what its backbone costs. The
     file is compared with the model in float64 before anything is written.
     """
-    from graphadapt.export.bundle import check_target, write_bundle
+    from graphadapt.export.bundle import check_target
     from graphadapt.export.parity import ParityPlan
+    from graphadapt.export.run_bundle import export_run
     from graphadapt.freeze import Selection
-    from graphadapt.report.freeze_gap import freeze_run
     from graphadapt.run import Run
 
     check_target(bundle)
     selection = Selection(**rules)
     opened = Run.open(run, weights)
-    names = [task.name for task in opened.inputs.tasks]
-    frozen = freeze_run(
+    contract, _ = export_run(
         opened,
-        tasks=parse_names(tasks),
-        composition_T=_composition(composition, names),
-        selection=selection,
-    )
-    gap = _freeze_gap(opened, frozen)
-    contract = write_bundle(
-        frozen,
         bundle,
-        feature_blocks=opened.inputs.blocks,
-        selection={name: rule for name, rule in asdict(selection).items() if rule is not None},
-        metrics={} if gap is None else {"freeze_gap": gap},
-        origin={
-            "run": run.resolve().name,
-            "weights": weights or opened.config.trainer.keep,
-            "config": opened.config.to_dict(),
-        },
+        tasks=parse_names(tasks),
+        composition_T=_composition(composition, [task.name for task in opened.inputs.tasks]),
+        selection=selection,
         plan=ParityPlan(repeats=repeats),
-        shown=True,
     )
     click.echo(contract.to_text() if as_json else _summary(bundle, contract))
 
@@ -108,28 +91,22 @@ def _composition(text: str | None, names: list[str]) -> "Tensor | None":
     return found
 
 
-def _freeze_gap(run: "Run", frozen: "FrozenModel") -> dict[str, Any] | None:
-    """The gap on validation; None, and a line that says so, where the molecules are not at hand."""
-    from graphadapt.report.freeze_gap import measure_gap
-
-    try:
-        return measure_gap(run, frozen).to_dict()
-    except DataError as error:
-        click.echo(f"freeze gap not measured: {error}", err=True)
-        return None
-
-
 def _summary(bundle: Path, contract: "BundleContract") -> str:
-    parity, gap = contract.parity, contract.metrics.get("freeze_gap", {}).get("gap", {})
+    parity, gap = contract.parity, contract.metrics["freeze_gap"]
     size = sum(info.size for info in contract.files.values()) / 1e6
-    lines = [
-        f"{bundle}: {len(contract.tasks)} tasks, {size:.1f} MB",
-        f"largest error {parity.largest_error:.1e} of a task's scale against float64, over "
-        f"{parity.repeats} runs at each of batch {', '.join(map(str, parity.batch_sizes))} and "
-        f"{', '.join(map(str, parity.threads))} threads",
-    ]
-    if gap:
-        means = ", ".join(f"{metric} {value:+.4f}" for metric, value in gap.items())
-        lines.append(f"freeze gap on validation: {means}")
-    lines.append(f'next: echo "CCO" | graphadapt predict {bundle}')
-    return "\n".join(lines)
+    sizes, threads = (", ".join(map(str, each)) for each in (parity.batch_sizes, parity.threads))
+    means = ", ".join(f"{metric} {value:+.4f}" for metric, value in gap.get("gap", {}).items())
+    return "\n".join(
+        [
+            f"{bundle}: {_counted(len(contract.tasks), 'task')}, {size:.1f} MB",
+            f"largest error {parity.largest_error:.1e} of a task's scale against float64, "
+            f"{parity.repeats} runs at each of batch {sizes} on {threads} threads",
+            f"freeze gap on validation: {means or gap.get('missing', 'no metric')}",
+            f'next: echo "CCO" | graphadapt predict {bundle}',
+        ]
+    )
+
+
+def _counted(count: int, noun: str) -> str:
+    """``1 task``, ``2 tasks``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

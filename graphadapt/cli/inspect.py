@@ -80,6 +80,6 @@ def _summary(kind: Target, target: str, picture: Path | None) -> "Summary":
         from graphadapt.report.store_summary import inspect_store
 
         return inspect_store(Path(target))
-    from graphadapt.report.bundle_summary import inspect_bundle
+    from graphadapt.export.bundle_summary import inspect_bundle
 
     return inspect_bundle(Path(target))

@@ -13,7 +13,7 @@ from graphadapt.errors import ConfigError
 if TYPE_CHECKING:
     from graphadapt.molecules.features import FeatureBlock
 
-__all__ = ["prepare"]
+__all__ = ["parse_features", "parse_names", "parse_pairs", "prepare"]
 
 _FEATURES = ("counts", "descriptors")
 _COLUMNS = "columns:"

@@ -53,7 +53,7 @@ def train(
         if settings is None:
             run = Run.open(folder, "none")
         else:
-            run = Run.create(settings, folder, writes=workers.is_first)
+            run = Run.create(settings, folder, workers=workers)
         try:
             state = run.train(resume=resume, workers=workers)
         except Interrupted as stop:

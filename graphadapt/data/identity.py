@@ -12,10 +12,10 @@ from typing import Final, NamedTuple
 from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
-from graphadapt.molecules.process_map import available_cores, process_map
 from graphadapt.data.scaffold import murcko_scaffold
 from graphadapt.errors import DataError
 from graphadapt.molecules.featurise import parse_smiles
+from graphadapt.molecules.process_map import available_cores, process_map
 from graphadapt.progress import track
 
 __all__ = ["Identity", "identify", "identify_many"]

@@ -82,14 +82,14 @@ def prepare(
     ) as writer:
         rejected = [*source.rejected, *_write(source, split_GT, blocks, writer, processes, shown)]
         if not len(writer):
-            raise nothing_left(source.name, rejected)
+            raise _nothing_left(source.name, rejected)
         rejected.sort(key=lambda each: each.row)
         header = ("row", "smiles", "reason", "task", "detail")
         writer.write_table(REJECTED_FILE, header, map(astuple, rejected))
     return report_on(GraphStore(folder), rejected, (*source.warnings, *notes))
 
 
-def nothing_left(name: str, rejected: Sequence[Rejected]) -> DataError:
+def _nothing_left(name: str, rejected: Sequence[Rejected]) -> DataError:
     """The error that no molecule can be used, with the reasons and the first case."""
     rows = [each for each in rejected if not each.task]
     if not rows:

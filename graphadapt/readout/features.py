@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from graphadapt.backbone.dropout import Dropout
+
 __all__ = ["FeatureEmbedding"]
 
 
@@ -48,10 +50,10 @@ class FeatureEmbedding(nn.Module):
         self.register_buffer("center", center_M)
         self.register_buffer("scale", scale_M)
         self.width = hidden[-1]
-        layers: list[nn.Module] = [nn.Dropout(input_dropout)]
+        layers: list[nn.Module] = [Dropout(input_dropout)]
         widths = (len(is_count_M), *hidden)
         for inward, outward in zip(widths, hidden, strict=False):
-            layers += [nn.Linear(inward, outward), nn.ReLU(), nn.Dropout(dropout)]
+            layers += [nn.Linear(inward, outward), nn.ReLU(), Dropout(dropout)]
         self.layers = nn.Sequential(*layers)
 
     def transform(self, features_GM: Tensor) -> Tensor:

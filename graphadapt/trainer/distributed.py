@@ -28,6 +28,13 @@ class Workers:
         """Whether this process writes files and shows progress."""
         return self.rank == 0
 
+    def agree(self, text: str) -> str:
+        """What the first process says, in all of them."""
+        said = [text]
+        if self.world > 1:
+            dist.broadcast_object_list(said)
+        return said[0]
+
     def sum(self, tensor: Tensor) -> Tensor:
         """Sum over processes; the argument stays as it is."""
         if self.world == 1:

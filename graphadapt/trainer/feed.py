@@ -22,12 +22,10 @@ class Feed:
     Args:
         table: the molecules' columns, on the device that computes.
         targets_GT: standardised labels, NaN where missing.
-        precision: what matrix products are computed in.
+        precision: ``float32`` or ``bfloat16``, what matrix products are computed in.
     """
 
-    def __init__(
-        self, table: GraphTable, targets_GT: Tensor, precision: torch.dtype = torch.float32
-    ) -> None:
+    def __init__(self, table: GraphTable, targets_GT: Tensor, precision: str = "float32") -> None:
         self.table = table
         self.targets = targets_GT.to(table.device)
         self.precision = precision

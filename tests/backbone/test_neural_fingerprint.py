@@ -90,5 +90,5 @@ def test_the_factory_follows_the_settings():
 
 
 def test_an_empty_fingerprint_is_an_error():
-    with pytest.raises(ConfigError, match="fingerprint_width=0 and .* must all be at least 1"):
+    with pytest.raises(ConfigError, match=r"fingerprint_width=0 and .* must all be at least 1"):
         NeuralFingerprint(fingerprint_width=0)

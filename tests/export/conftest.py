@@ -1,6 +1,7 @@
 """Frozen models of every kind at random weights, and molecules of every size."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -99,17 +100,28 @@ EXPORTS = {
 }
 
 
-@pytest.fixture(scope="session", params=EXPORTS)
-def exported(request: pytest.FixtureRequest, make_backbone, make_frozen) -> Exported:
-    """One model of each kind, exported once."""
-    torch.manual_seed(0)
-    settings, blocks = EXPORTS[request.param]
-    backbone = None if request.param == "none" else make_backbone(request.param, **settings)
-    is_count = [block.kind == "counts" for block in blocks for _ in range(block.width)]
-    frozen = make_frozen(backbone, embedding_of(torch.tensor(is_count)) if blocks else None)
-    plain = restate(frozen)
-    example = collate(*Probes(blocks).take(np.arange(24)), merge=True)
-    return Exported(frozen, plain, blocks, write_onnx(plain, example))
+@pytest.fixture(scope="session")
+def export_of(make_backbone, make_frozen) -> Callable[[str], Exported]:
+    """``export_of(kind)``: a model of that kind, exported once a session."""
+
+    @cache
+    def make(kind: str) -> Exported:
+        torch.manual_seed(0)
+        settings, blocks = EXPORTS[kind]
+        backbone = None if kind == "none" else make_backbone(kind, **settings)
+        is_count = [block.kind == "counts" for block in blocks for _ in range(block.width)]
+        frozen = make_frozen(backbone, embedding_of(torch.tensor(is_count)) if blocks else None)
+        plain = restate(frozen)
+        example = collate(*Probes(blocks).take(np.arange(24)), merge=True)
+        return Exported(frozen, plain, blocks, write_onnx(plain, example))
+
+    return make
+
+
+@pytest.fixture(params=EXPORTS)
+def exported(request: pytest.FixtureRequest, export_of) -> Exported:
+    """One exported model of each kind."""
+    return export_of(request.param)
 
 
 @pytest.fixture(scope="session")

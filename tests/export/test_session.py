@@ -22,7 +22,7 @@ def test_a_session_on_the_cpu_has_the_threads_asked_for():
 
 
 def test_a_provider_that_is_not_installed_is_named():
-    with pytest.raises(DependencyError, match="has no NoSuchProvider; it has .*CPUExecution"):
+    with pytest.raises(DependencyError, match=r"has no NoSuchProvider; it has .*CPUExecution"):
         open_session(IDENTITY_MODEL, ("NoSuchProvider",))
 
 

@@ -43,7 +43,7 @@ from graphadapt.trainer.distributed import process_group
 import json, torch
 with process_group(torch.device("cpu")) as workers:
     config = RunConfig.from_dict(json.loads(Path(sys.argv[1]).read_text()))
-    run = Run.create(config, Path(sys.argv[2]), writes=workers.is_first)
+    run = Run.create(config, Path(sys.argv[2]), workers=workers)
     run.train(workers=workers, shown=False)
 """
 

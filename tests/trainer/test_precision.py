@@ -18,16 +18,28 @@ def test_auto_takes_what_is_there():
 
 
 @pytest.mark.parametrize(
-    ("able", "expected"),
-    [({"avx512_bf16": True}, torch.bfloat16), ({"avx2": True}, torch.float32)],
+    ("able", "speedup", "expected"),
+    [
+        ({"avx512_bf16": True}, 3.0, "bfloat16"),
+        ({"avx512_bf16": True}, 0.7, "float32"),
+        ({"avx2": True}, 3.0, "float32"),
+    ],
 )
-def test_auto_takes_bfloat16_only_where_the_processor_multiplies_it(monkeypatch, able, expected):
+def test_auto_takes_bfloat16_only_where_it_is_native_and_pays(monkeypatch, able, speedup, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    seconds = {torch.float32: speedup, torch.bfloat16: 1.0}
+    monkeypatch.setattr("graphadapt.trainer.precision._seconds", seconds.get)
     assert resolve_precision("auto", CPU) == expected
 
 
 def test_autocast_computes_products_in_the_precision_asked_for():
     layer = torch.nn.Linear(2, 2)
-    for dtype in (torch.float32, torch.bfloat16):
-        with autocast(dtype, CPU):
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        with autocast(name, CPU):
             assert layer(torch.ones(1, 2)).dtype == dtype
+
+
+def test_a_run_keeps_the_precision_it_began_with(tiny_run):
+    from graphadapt.run import Run
+
+    assert Run.open(tiny_run).config.trainer.precision == "float32"

@@ -4,9 +4,9 @@ import pytest
 
 from graphadapt.data.store import TaskInfo
 from graphadapt.errors import BundleError
+from graphadapt.export.bundle_summary import inspect_bundle
 from graphadapt.export.contract import BundleContract, FileInfo, Parity
 from graphadapt.molecules.features import FeatureBlock
-from graphadapt.report.bundle_summary import inspect_bundle
 
 
 @pytest.fixture

@@ -1,0 +1,133 @@
+"""``graphadapt export``: from a run folder to a bundle that answers like the run."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from graphadapt.cli import main
+from graphadapt.cli.predict import predict as predict_command
+from graphadapt.export.reference import Reference
+from graphadapt.freeze import Selection
+from graphadapt.report.freeze_gap import freeze_run
+from graphadapt.run import Run
+from graphadapt.serve.predictor import Predictor
+
+
+def export(*arguments):
+    return CliRunner().invoke(main, ["export", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_run, tmp_path_factory):
+    """Two of the three tasks, in another order, and what the command printed."""
+    folder = tmp_path_factory.mktemp("export") / "bundle"
+    result = export(
+        tiny_run,
+        "-o",
+        folder,
+        "--tasks",
+        "potency,greasy",
+        "--composition",
+        "greasy=3,potency",
+        "--mass",
+        "0.999999",
+        "--repeats",
+        2,
+    )
+    assert result.exit_code == 0, result.output
+    return folder, result
+
+
+def test_the_result_says_what_was_written_and_what_freezing_cost(bundle):
+    folder, result = bundle
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith(f"{folder}: 2 tasks, ")
+    assert lines[1].startswith("largest error ")
+    assert "2 runs at each of batch 1, 16, 32, 64, 256" in lines[1]
+    assert "freeze gap on validation: " in lines[2]
+    assert "rmse" in lines[2]
+    assert lines[3].endswith(f"graphadapt predict {folder}")
+    assert "parity: " in result.stderr
+
+
+def test_the_contract_records_tasks_mix_selection_and_run(bundle, tiny_run):
+    contract = Predictor(bundle[0]).contract
+    assert contract.task_names == ("potency", "greasy")
+    assert contract.composition == {"greasy": 0.75, "potency": 0.25}
+    assert contract.selection == {"mass": 0.999999}
+    assert set(contract.kept) == {"convolutions.1.expand", "readout"}
+    assert set(contract.metrics["freeze_gap"]) >= {"soft", "frozen", "gap"}
+    assert contract.origin["run"] == tiny_run.name
+    assert contract.parity.repeats == 2
+
+
+def test_the_bundle_answers_smiles_like_the_frozen_run(bundle, tiny_run):
+    run = Run.open(tiny_run)
+    names = [task.name for task in run.inputs.tasks]
+    frozen = freeze_run(
+        run,
+        tasks=("potency", "greasy"),
+        composition_T=torch.tensor([{"greasy": 0.75, "potency": 0.25}.get(n, 0.0) for n in names]),
+        selection=Selection(mass=0.999999),
+    )
+    store, rows = run.dataset.store, run.dataset.rows("test")
+    molecules = [store.molecule(int(row)) for row in rows]
+    features = np.asarray(store.features(run.inputs.blocks)[rows], np.float32)
+    answers = Predictor(bundle[0]).predict([store.smiles(int(row)) for row in rows])
+    expected = Reference(frozen).answer(molecules, features)
+    assert not answers.failures
+    np.testing.assert_allclose(answers.values, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_predict_takes_the_bundle(bundle):
+    result = CliRunner().invoke(predict_command, [str(bundle[0]), "-"], input="CCO\n")
+    header, row = result.stdout.splitlines()
+    assert header == "row,smiles,potency,greasy,error"
+    assert 0 <= float(row.split(",")[3]) <= 1
+
+
+def test_json_is_the_contract(tiny_run, tmp_path, monkeypatch):
+    from graphadapt.export import run_bundle
+
+    calls = {}
+
+    class Contract:
+        def to_text(self):
+            return json.dumps(calls)
+
+    def export_run(run, folder, **settings):
+        calls.update(tasks=settings["tasks"], top_m=settings["selection"].top_m)
+        assert settings["composition_T"] is None
+        return Contract(), None
+
+    monkeypatch.setattr(run_bundle, "export_run", export_run)
+    result = export(tiny_run, "-o", tmp_path / "b", "--top-m", 2, "--json")
+    assert json.loads(result.stdout) == {"tasks": [], "top_m": 2}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--tasks", "greasy,potenc"), "potenc"),
+        (("--top-m", 2, "--mass", 0.5), "give one rule only"),
+        (("--mass", 1.5), "mass=1.5 is not in (0, 1]"),
+        (("--composition", "each"), "is no single network"),
+        (("--composition", "greasy=-1"), "greasy"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_1(tiny_run, tmp_path, arguments, message):
+    result = export(tiny_run, "-o", tmp_path / "b", *arguments)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_but_a_bundle_is_written_over(tiny_run, tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    result = export(tiny_run, "-o", tmp_path)
+    assert result.exit_code == 1
+    assert "holds something other than a bundle" in result.stderr

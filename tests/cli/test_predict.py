@@ -1,0 +1,181 @@
+"""``graphadapt predict``: rows in order, failures marked, nothing of torch needed."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from onnx import TensorProto, helper
+
+from graphadapt.cli import main
+from graphadapt.data.store import TaskInfo
+from graphadapt.export.contract import OPSET, BundleContract, FileInfo, Parity
+from graphadapt.molecules.features import FeatureBlock
+
+CSV = 'name,SMILES,dose\nethanol,CCO,1.5\nbroken,C1CC,2\n"helium, noble",[He],3\nempty,,4\n'
+
+
+def summing_bundle(folder, reads, axes, blocks=()):
+    """A bundle whose one answer is the sum of one array's rows."""
+    graph = helper.make_graph(
+        [helper.make_node("ReduceSum", [reads, "axis"], ["answers"], keepdims=1)],
+        "sum",
+        [helper.make_tensor_value_info(reads, TensorProto.FLOAT, axes)],
+        [helper.make_tensor_value_info("answers", TensorProto.FLOAT, ["graphs", 1])],
+        [helper.make_tensor("axis", TensorProto.INT64, [1], [1])],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
+    model = proto.SerializeToString()
+    parity = Parity(
+        largest_error=0.0,
+        tolerance=1e-5,
+        repeats=1,
+        batch_sizes=(1,),
+        threads=(1,),
+        molecules=1,
+        provider="CPUExecutionProvider",
+    )
+    contract = BundleContract(
+        tasks=(TaskInfo("atoms", "regression"),),
+        composition={"atoms": 1.0},
+        reads=(reads,),
+        feature_blocks=blocks,
+        most_bonds=64,
+        parity=parity,
+        files={"model.onnx": FileInfo.of(model)},
+    )
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(model)
+    (folder / "bundle.json").write_text(contract.to_text())
+    return folder
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    """It counts atoms."""
+    return summing_bundle(tmp_path / "bundle", "graph_atoms", ["graphs", "atoms"])
+
+
+def predict(*arguments, text=None):
+    return CliRunner().invoke(main, ["predict", *map(str, arguments)], input=text)
+
+
+def rows_of(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_a_csv_keeps_its_rows_in_order_and_marks_failures(bundle, tmp_path):
+    (tmp_path / "in.csv").write_text(CSV)
+    result = predict(bundle, tmp_path / "in.csv")
+    assert result.exit_code == 0, result.output
+    rows = rows_of(result.stdout)
+    assert list(rows[0]) == ["row", "smiles", "atoms", "error"]
+    assert [row["row"] for row in rows] == ["1", "2", "3", "4"]
+    assert [row["smiles"] for row in rows] == ["CCO", "C1CC", "[He]", ""]
+    assert [row["atoms"] for row in rows] == ["3.0", "", "1.0", ""]
+    assert [bool(row["error"]) for row in rows] == [False, True, False, True]
+    assert "2 of 4 rows could not be answered" in result.stderr
+    assert "predict: 4/4" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("-",)])
+def test_standard_input_may_be_plain_smiles(bundle, arguments):
+    result = predict(bundle, *arguments, text="CCO\nC\n")
+    assert [row["atoms"] for row in rows_of(result.stdout)] == ["3.0", "1.0"]
+
+
+def test_json_is_one_object_a_line(bundle):
+    result = predict(bundle, "-", "--json", text="smiles\nCC\nxyz\n")
+    first, second = map(json.loads, result.stdout.splitlines())
+    assert first == {"row": 1, "smiles": "CC", "answers": {"atoms": 2.0}, "error": None}
+    assert second["answers"] is None
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_the_batch_size_changes_nothing(bundle, size):
+    smiles = ["C" * length for length in range(1, 8)]
+    result = predict(bundle, "-", "--batch-size", size, "--threads", 2, text="\n".join(smiles))
+    assert [row["smiles"] for row in rows_of(result.stdout)] == smiles
+    assert [float(row["atoms"]) for row in rows_of(result.stdout)] == list(range(1, 8))
+
+
+def test_output_goes_to_a_file(bundle, tmp_path):
+    result = predict(bundle, "-", "-o", tmp_path / "out.csv", text="CCO\n")
+    assert result.stdout == ""
+    assert rows_of((tmp_path / "out.csv").read_text())[0]["atoms"] == "3.0"
+
+
+def test_parquet_is_read_and_written(bundle, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = pyarrow.table({"molecule": ["CCO", "xyz"], "note": ["a", "b"]})
+    parquet.write_table(table, tmp_path / "in.parquet")
+    out = tmp_path / "out.parquet"
+    result = predict(bundle, tmp_path / "in.parquet", "--smiles", "molecule", "-o", out)
+    assert result.exit_code == 0, result.output
+    assert parquet.read_table(out).to_pydict()["atoms"] == [3.0, None]
+
+
+def test_own_columns_are_read_from_the_table(tmp_path):
+    block = FeatureBlock(kind="columns", columns=("dose",))
+    folder = summing_bundle(tmp_path / "b", "features", ["graphs", "features"], (block,))
+    result = predict(folder, "-", text="smiles,dose\nC,2.5\nCC,\n")
+    first, second = rows_of(result.stdout)
+    assert first["atoms"] == "2.5"
+    assert "'dose' holds nan" in second["error"]
+    absent = predict(folder, "-", text="smiles,dosis\nC,2.5\n")
+    assert absent.exit_code == 1
+    assert "did you mean 'dosis'" in absent.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "message"),
+    [
+        (("absent.csv",), None, "absent.csv is not a file"),
+        (("-", "--smiles", "structure"), "smiles\nC\n", "structure"),
+        (("-", "-o", "answers.xlsx"), "C\n", "answers go to .csv"),
+        (("-", "--provider", "Imaginary"), "C\n", "has no Imaginary"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_1(bundle, arguments, text, message):
+    result = predict(bundle, *arguments, text=text)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_tampered_bundle_is_refused(bundle):
+    (bundle / "model.onnx").write_bytes(b"x")
+    result = predict(bundle, "-", text="C\n")
+    assert result.exit_code == 1
+    assert "model.onnx has 1 bytes" in result.stderr
+
+
+BLOCKED = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "dgl", "ogb", "onnx", "safetensors", "pandas"):
+            raise ModuleNotFoundError(f"{name} is blocked", name=name)
+
+sys.meta_path.insert(0, Blocked())
+from graphadapt.cli import main
+main(sys.argv[1:])
+"""
+
+
+def test_the_command_runs_without_torch_dgl_ogb_and_onnx(bundle):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", BLOCKED, "predict", str(bundle)],
+        input="CCO\nxyz\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [row["atoms"] for row in rows_of(done.stdout)] == ["3.0", ""]

@@ -1,0 +1,141 @@
+"""Answers in order, failures alone, and the same on any number of threads."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from graphadapt.errors import BundleError, ConfigError, DataError, DependencyError
+from graphadapt.molecules.features import FeatureBlock
+from graphadapt.molecules.featurise import MoleculeArrays, featurise_smiles
+from graphadapt.molecules.outcome import FeaturisedMolecule
+from graphadapt.serve.predictor import Predictor
+
+COUNTS = FeatureBlock(kind="counts", size=16)
+COLUMNS = FeatureBlock(kind="columns", columns=("pH", "dose"))
+
+
+def test_answers_stand_in_the_order_of_the_molecules(make_bundle):
+    smiles = ["C" * (1 + 7 * place % 40) for place in range(60)]
+    found = Predictor(make_bundle(), atoms_per_run=50).predict(smiles)
+    np.testing.assert_array_equal(found.values[:, 0], [len(text) for text in smiles])
+    assert found.values.dtype == np.float32
+    assert not found.failures
+    assert found.tasks[0].units == "1"
+
+
+def test_a_molecule_that_cannot_be_read_fails_alone(make_bundle):
+    found = Predictor(make_bundle()).predict(["CCO", "xyz", "", "[He]"])
+    np.testing.assert_array_equal(found.values[:, 0], [3, np.nan, np.nan, 1])
+    assert sorted(found.failures) == [1, 2]
+    assert "'xyz' is not SMILES" in found.failures[1]
+
+
+def test_nothing_readable_and_nothing_at_all_are_answered_too(make_bundle):
+    predictor = Predictor(make_bundle())
+    assert np.isnan(predictor.predict(["?"]).values).all()
+    assert predictor.predict([]).values.shape == (0, 1)
+
+
+def test_answers_do_not_depend_on_threads_or_batches(make_bundle):
+    folder = make_bundle(divisor=3.0)
+    smiles = ["C" * (1 + 11 * place % 60) for place in range(200)]
+    results = [
+        Predictor(folder, threads=threads, atoms_per_run=atoms).predict(smiles).values
+        for threads in (1, 3)
+        for atoms in (1, 100, 10_000)
+    ]
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
+
+
+def test_features_come_from_the_smiles_and_the_users_columns(make_bundle):
+    predictor = Predictor(make_bundle(("features", "graph_atoms"), (COUNTS, COLUMNS)))
+    values = predictor.predict(["CCO", "C"], {"pH": [7.5, 7.0], "dose": [100.0, 0.5]}).values
+    counts = [featurise_counts(text) for text in ("CCO", "C")]
+    np.testing.assert_allclose(values, [[counts[0] + 107.5, 3], [counts[1] + 7.5, 1]])
+
+
+def featurise_counts(text):
+    from rdkit import Chem
+
+    return int(COUNTS.compute(Chem.MolFromSmiles(text)).sum())
+
+
+def test_features_alone_need_no_graph(make_bundle):
+    predictor = Predictor(make_bundle(("features",), (COUNTS,)))
+    assert predictor.predict(["CCO"]).values[0, 0] == featurise_counts("CCO")
+
+
+def test_a_missing_column_is_named(make_bundle):
+    predictor = Predictor(make_bundle(("features",), (COLUMNS,)))
+    with pytest.raises(DataError, match="reads the feature columns pH, dose; missing: dose"):
+        predictor.predict(["C"], {"pH": [7.0]})
+    with pytest.raises(DataError, match="'dose' has 2 values for 1 molecules"):
+        predictor.predict(["C"], {"pH": [7.0], "dose": [1.0, 2.0]})
+    found = predictor.predict(["C", "C"], {"pH": [7.0, float("nan")], "dose": [1.0, 1.0]})
+    assert list(found.failures) == [1]
+    assert "'pH' holds nan" in found.failures[1]
+
+
+def test_an_atom_with_too_many_bonds_is_a_failure_of_its_row(make_bundle):
+    ends = np.array([[0, end] for end in range(1, 71)], np.int16)
+    star = MoleculeArrays(np.zeros((71, 9), np.uint8), ends, np.zeros((70, 3), np.uint8))
+    outcomes = [FeaturisedMolecule(each, ()) for each in (featurise_smiles("CC"), star)]
+    found = Predictor(make_bundle()).predict_outcomes(outcomes)
+    np.testing.assert_array_equal(found.values[:, 0], [2, np.nan])
+    assert found.failures == {1: "an atom has 70 bonds; the model takes at most 64"}
+
+
+def test_an_answer_that_is_no_number_is_a_failure(make_bundle):
+    found = Predictor(make_bundle(divisor=0.0)).predict(["C"])
+    assert np.isnan(found.values).all()
+    assert found.failures == {0: "the model's answer is not a finite number"}
+
+
+def test_the_session_says_what_it_runs_on(make_bundle):
+    folder = make_bundle()
+    assert Predictor(folder).providers == ("CPUExecutionProvider",)
+    with pytest.raises(DependencyError, match="has no ImaginaryExecutionProvider"):
+        Predictor(folder, ["ImaginaryExecutionProvider"])
+
+
+@pytest.mark.parametrize("settings", [{"threads": 0}, {"atoms_per_run": 0}])
+def test_settings_that_cannot_work_are_refused(make_bundle, settings):
+    with pytest.raises(ConfigError, match=r"threads=.* and atoms_per_run=.* at least 1"):
+        Predictor(make_bundle(), **settings)
+
+
+def test_a_damaged_bundle_is_not_opened(make_bundle):
+    folder = make_bundle()
+    (folder / "model.onnx").write_bytes(b"")
+    with pytest.raises(BundleError, match="has 0 bytes"):
+        Predictor(folder)
+
+
+BLOCKED = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "dgl", "ogb", "onnx", "safetensors", "pandas"):
+            raise ModuleNotFoundError(f"{name} is blocked", name=name)
+
+sys.meta_path.insert(0, Blocked())
+"""
+
+
+def test_serving_needs_neither_torch_nor_dgl_nor_ogb_nor_onnx(make_bundle):
+    script = BLOCKED + (
+        "from graphadapt.serve.predictor import Predictor\n"
+        "found = Predictor(sys.argv[1]).predict(['CCO', '?'])\n"
+        "assert found.values[0, 0] == 3 and list(found.failures) == [1]\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script, str(make_bundle())],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
