@@ -54,8 +54,8 @@ SMALL = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("GRAPHADAPT_DATA"))
-    parser.add_argument("--sample", type=int, default=1000, help="molecules timed in each set")
-    parser.add_argument("--blocks", type=int, default=7)
+    parser.add_argument("--sample", type=int, default=500, help="molecules timed in each set")
+    parser.add_argument("--blocks", type=int, default=15)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--check-all", action="store_true")
     parser.add_argument("--small", action="store_true", help="a few built-in molecules, one block")

@@ -104,6 +104,11 @@ class Parity:
     """Largest error of any answer, as a share of the largest answer of its task."""
 
     tolerance: float
+    """Largest error allowed, or twice ``float32_error`` where that is more."""
+
+    float32_error: float = 0.0
+    """The frozen model's own error in float32, in PyTorch: what no float32 file can be held to."""
+
     repeats: int
     """Runs of each batch at each number of threads."""
 

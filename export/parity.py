@@ -13,6 +13,7 @@ from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from graphadapt.errors import BundleError
@@ -94,6 +95,8 @@ def prove_parity(
     """Compare an exported file with the frozen model in float64.
 
     The error of an answer is taken as a share of the largest answer of its task over all probes.
+    Some networks lose more than the tolerance to float32 itself, in PyTorch as anywhere; then twice
+    what PyTorch loses is allowed.
 
     Args:
         frozen: what was exported.
@@ -104,11 +107,13 @@ def prove_parity(
         shown: whether progress is shown.
 
     Raises:
-        BundleError: if any answer is further off than the plan's tolerance.
+        BundleError: if any answer is further off.
     """
     plan = plan or ParityPlan()
     threads = plan.threads or thread_counts()
     truth_PT = Reference(frozen).answer(probes.molecules, probes.features)
+    float32_PT = Reference(frozen, torch.float32).answer(probes.molecules, probes.features)
+    float32_error = _error(float32_PT, truth_PT, truth_PT)
     batches = {size: list(_batches(size, plan.repeats, reads, probes)) for size in plan.batch_sizes}
     worst = 0.0
     with Progress(len(threads) * len(batches), "parity", shown=shown) as progress:
@@ -117,14 +122,15 @@ def prove_parity(
             for size in plan.batch_sizes:
                 worst = max(worst, _largest_error(session, batches[size], plan.repeats, truth_PT))
                 progress.update(status=f"largest error {worst:.1e}")
-    if not worst <= plan.tolerance:
+    if not worst <= max(plan.tolerance, 2 * float32_error):
         raise BundleError(
             f"the exported model is off by {worst:.2e} of the answers' scale, more than "
-            f"{plan.tolerance:.0e}; nothing was written"
+            f"{plan.tolerance:.0e} (PyTorch in float32: {float32_error:.2e}); nothing was written"
         )
     return Parity(
         largest_error=worst,
         tolerance=plan.tolerance,
+        float32_error=float32_error,
         repeats=plan.repeats,
         batch_sizes=plan.batch_sizes,
         threads=threads,
@@ -147,12 +153,18 @@ def _batches(size: int, repeats: int, reads: Sequence[str], probes: Probes) -> I
 def _largest_error(
     session: Any, batches: Sequence[Batch], repeats: int, truth_PT: NDArray[np.float64]
 ) -> float:
-    """Over all runs; infinite if any answer is not a number."""
-    scale_T = np.abs(truth_PT).max(axis=0)
-    scale_T[scale_T == 0] = 1
+    """Over all runs."""
     worst = 0.0
     for rows, inputs in islice(cycle(batches), repeats):
-        answers_GT: NDArray[np.float32] = session.run([ANSWERS.name], inputs)[0]
-        off_GT = np.abs(answers_GT - truth_PT[rows]) / scale_T
-        worst = max(worst, float(off_GT.max()) if np.isfinite(off_GT).all() else np.inf)
+        answers_GT = session.run([ANSWERS.name], inputs)[0]
+        worst = max(worst, _error(answers_GT, truth_PT[rows], truth_PT))
     return worst
+
+
+def _error(
+    answers_GT: NDArray[np.floating], truth_GT: NDArray[np.float64], every_PT: NDArray[np.float64]
+) -> float:
+    """Largest difference as a share of its task's scale; infinite if any is not a number."""
+    scale_T = np.abs(every_PT).max(axis=0)
+    off_GT = np.abs(answers_GT - truth_GT) / np.where(scale_T == 0, 1, scale_T)
+    return float(off_GT.max()) if np.isfinite(off_GT).all() else np.inf

@@ -1,4 +1,4 @@
-"""What the frozen model itself answers in float64: the truth that an exported file is held to.
+"""What the frozen model itself answers: in float64 the truth that an exported file is held to.
 
 Shapes: G graphs, M molecule features, T tasks.
 """
@@ -19,14 +19,16 @@ __all__ = ["Reference"]
 
 
 class Reference:
-    """A frozen model in float64, by its own message passing rather than the exported one.
+    """A frozen model by its own message passing rather than the exported one.
 
     Args:
         frozen: left as it is.
+        dtype: of weights and arithmetic.
     """
 
-    def __init__(self, frozen: FrozenModel) -> None:
-        self._model = copy.deepcopy(frozen).cpu().double()
+    def __init__(self, frozen: FrozenModel, dtype: torch.dtype = torch.float64) -> None:
+        self._dtype = dtype
+        self._model = copy.deepcopy(frozen).cpu().to(dtype)
         self._is_binary = torch.tensor([task.kind == "binary" for task in frozen.tasks])
 
     @torch.inference_mode()
@@ -39,6 +41,6 @@ class Reference:
         table = GraphTable.from_molecules(molecules, features_GM)
         batch = table.gather(torch.arange(len(molecules)))
         if batch.features is not None:
-            batch = replace(batch, features=batch.features.double())
+            batch = replace(batch, features=batch.features.to(self._dtype))
         answers_GT = self._model(batch)
-        return torch.where(self._is_binary, answers_GT.sigmoid(), answers_GT).numpy()
+        return torch.where(self._is_binary, answers_GT.sigmoid(), answers_GT).double().numpy()

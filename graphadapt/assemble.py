@@ -84,6 +84,7 @@ def assemble(
         banks=banks,
         routing=_routing(config, names, relation_TT) if names else None,
         scaling=TargetScaling(torch.zeros(len(inputs.tasks)), torch.ones(len(inputs.tasks))),
+        graph_share=config.features.graph_share,
     )
 
 

@@ -72,12 +72,16 @@ class FeatureConfig:
     input_dropout: float = 0.0
     """Chance to drop an input feature while training."""
 
+    graph_share: float = 0.0
+    """Chance that a training molecule keeps the graph embedding alone, else the feature embedding
+    alone; 0 keeps both always."""
+
     def __post_init__(self) -> None:
         _require(
             len(self.hidden) > 0 and all(width > 0 for width in self.hidden),
             f"features.hidden={list(self.hidden)} needs at least one positive width",
         )
-        for name in ("dropout", "input_dropout"):
+        for name in ("dropout", "input_dropout", "graph_share"):
             value = getattr(self, name)
             _require(0 <= value < 1, f"features.{name}={value} is not in [0, 1)")
 

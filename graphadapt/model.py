@@ -6,7 +6,6 @@ Shapes: G graphs, T tasks, K adapters, D width of the joined embedding.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 
 from graphadapt.adapters.bank import AdapterBank
@@ -14,6 +13,7 @@ from graphadapt.adapters.disagreement import adapter_disagreement
 from graphadapt.adapters.sites import SiteBanks
 from graphadapt.data.store import TaskInfo
 from graphadapt.graphs.batch import GraphBatch
+from graphadapt.readout.branch_dropout import BranchDropout
 from graphadapt.readout.features import FeatureEmbedding
 from graphadapt.readout.head import TaskReadout
 from graphadapt.readout.scaling import TargetScaling
@@ -54,6 +54,7 @@ class ComposedModel(nn.Module):
         banks: adapters at the backbone's inner sites, or ``None``.
         routing: gates for every site that holds a bank; ``None`` without adapters.
         scaling: of the regression targets.
+        graph_share: p of :class:`BranchDropout` where there are both embeddings.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class ComposedModel(nn.Module):
         banks: SiteBanks | None,
         routing: TaskRouting | None,
         scaling: TargetScaling,
+        graph_share: float = 0.0,
     ) -> None:
         super().__init__()
         self.tasks = tasks
@@ -75,6 +77,7 @@ class ComposedModel(nn.Module):
         self.banks = banks
         self.routing = routing
         self.scaling = scaling
+        self.branches = BranchDropout(graph_share)
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -162,7 +165,10 @@ class ComposedModel(nn.Module):
 
     def join(self, graph_embedding_GD: Tensor | None, features_GM: Tensor | None) -> Tensor:
         """Graph embedding and feature embedding side by side, (G, D)."""
-        parts = [] if graph_embedding_GD is None else [graph_embedding_GD]
-        if self.features is not None:
-            parts.append(self.features(features_GM))
-        return torch.cat(parts, dim=-1)
+        if self.features is None:
+            assert graph_embedding_GD is not None
+            return graph_embedding_GD
+        feature_embedding_GF = self.features(features_GM)
+        if graph_embedding_GD is None:
+            return feature_embedding_GF
+        return self.branches(graph_embedding_GD, feature_embedding_GF)

@@ -117,17 +117,16 @@ def featurise(mol: Mol, marks: Marks = _ANY_MARK) -> MoleculeArrays:
     count = mol.GetNumAtoms()
     if count > _MOST_ATOMS:
         raise DataError(f"a molecule of {count} atoms does not fit; the most is {_MOST_ATOMS}")
+    atoms = list(map(mol.GetAtomWithIdx, range(count)))
     bonds = list(map(mol.GetBondWithIdx, range(mol.GetNumBonds())))
-    ends = _bond_ends(bonds, count)
     return MoleculeArrays(
-        _side_by_side(_atom_columns(_atoms(mol, bonds, ends), marks)),
-        ends,
+        _side_by_side(_atom_columns(atoms, marks)),
+        _bond_ends(bonds, count),
         _side_by_side(_bond_columns(bonds, marks)),
     )
 
 
 _MOST_ATOMS: Final = int(np.iinfo(np.int16).max)
-_FROM_ONE: Final = np.arange(1, _MOST_ATOMS, dtype=np.int16).tobytes()
 
 # Hydrogens written as atoms, and atoms written by number, which may be hydrogens.
 _written_hydrogen = re.compile(r"\[\d*[H#]").search
@@ -202,18 +201,6 @@ _BOND_STEREO: Final = _enum_table(BOND_FEATURES["stereo"], Chem.BondStereo, 0)
 
 _BOND_SYMBOLS: Final = {"-": 0, "=": 1, "#": 2, ":": 3}
 _OTHER_SYMBOL: Final = 255
-
-
-def _atoms(mol: Mol, bonds: list[Bond], ends: NDArray[np.int16]) -> list[Atom]:
-    """All atoms in order.
-
-    A bond hands out its end at half the price that the molecule asks for an atom, and in most
-    molecules bond k ends in atom k + 1 until all are reached.
-    """
-    count = mol.GetNumAtoms()
-    if ends[: count - 1, 1].tobytes() == _FROM_ONE[: 2 * (count - 1)]:
-        return [mol.GetAtomWithIdx(0), *map(Bond.GetEndAtom, bonds[: count - 1])]
-    return list(map(mol.GetAtomWithIdx, range(count)))
 
 
 def _atom_columns(atoms: list[Atom], marks: Marks) -> tuple[bytes, ...]:

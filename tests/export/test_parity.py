@@ -67,23 +67,49 @@ class Session:
 
 
 class Reference:
-    def __init__(self, frozen):
-        pass
+    """Of a model that float32 puts off by a share of its scale."""
+
+    float32_error = 0.0
+
+    def __init__(self, frozen, dtype=torch.float64):
+        self.shift = 0.0 if dtype == torch.float64 else self.float32_error * TRUTH.max()
 
     def answer(self, *_):
-        return TRUTH
+        return TRUTH + self.shift
+
+
+@pytest.fixture
+def stand_ins(monkeypatch):
+    """Put sessions that go wrong at their 37th call in place of ONNX Runtime's."""
+
+    def put(wrong):
+        monkeypatch.setattr(parity, "open_session", lambda *_: Session(wrong))
+        monkeypatch.setattr(parity, "Reference", Reference)
+        monkeypatch.setattr(parity, "inputs_for", lambda reads, rows, features: {"rows": rows})
+        monkeypatch.setattr(Probes, "take", lambda self, rows: (rows, None))
+
+    return put
 
 
 @pytest.mark.parametrize("wrong", [1.5, np.nan, np.inf])
-def test_one_wrong_answer_in_many_runs_is_enough(monkeypatch, wrong):
-    monkeypatch.setattr(parity, "open_session", lambda *_: Session(wrong))
-    monkeypatch.setattr(parity, "Reference", Reference)
-    monkeypatch.setattr(parity, "inputs_for", lambda reads, rows, features: {"rows": rows})
-    monkeypatch.setattr(Probes, "take", lambda self, rows: (rows, None))
+def test_one_wrong_answer_in_many_runs_is_enough(stand_ins, wrong):
+    stand_ins(wrong)
     plan = ParityPlan(repeats=20, batch_sizes=(1, 2), threads=(1,))
     with pytest.raises(BundleError, match="off by"):
         prove_parity(None, b"", (), Probes(), plan)
     assert prove_parity(None, b"", (), Probes(), replace(plan, repeats=18)).largest_error < 1e-6
+
+
+def test_no_more_is_asked_than_float32_can_give(stand_ins, monkeypatch):
+    stand_ins(3.0)
+    plan = ParityPlan(repeats=20, batch_sizes=(1, 2), threads=(1,))
+    monkeypatch.setattr(Reference, "float32_error", 0.3)
+    with pytest.raises(BundleError, match=r"more than 1e-05 \(PyTorch in float32: 3\.00e-01\)"):
+        prove_parity(None, b"", (), Probes(), plan)
+    monkeypatch.setattr(Reference, "float32_error", 0.6)
+    found = prove_parity(None, b"", (), Probes(), plan)
+    assert 0.5 < found.largest_error < 1.2
+    assert found.float32_error == pytest.approx(0.6)
 
 
 def test_all_sizes_are_tried_by_default():
