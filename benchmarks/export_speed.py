@@ -4,8 +4,8 @@
     python benchmarks/export_speed.py --small
 
 Molecules are MoleculeACE's, which come with the package; the network is OGB's size, trained for a
-few steps, because random weights lose more to float32 than trained ones. PyTorch is the frozen model itself in eager mode and
-float32. Both engines are timed in alternating blocks of one run; threads of ONNX Runtime do not
+few steps, because random weights lose more to float32 than trained ones. PyTorch is the frozen
+model itself in eager mode and float32. Both engines are timed in alternating blocks of one run; threads of ONNX Runtime do not
 spin while they wait. Three stages are timed: from arrays that each engine takes, from featurised
 molecules, from SMILES. Batches are many and different, as no service sees the same one twice.
 

@@ -1,7 +1,7 @@
 """Train or resume one run for a benchmark and return its scores.
 
-Every script here that trains goes through :func:`trained`, so that a stopped benchmark goes on where
-it was: finished runs are read back, an unfinished one is resumed from its last checkpoint.
+Every script here that trains goes through :func:`trained`, so that a stopped benchmark goes on
+where it was: finished runs are read back, an unfinished one is resumed from its last checkpoint.
 """
 
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ def trained(config: RunConfig, folder: Path) -> Run:
     """The run of these settings in this folder, trained to its end."""
     if (folder / LAST).exists():
         run = Run.open(folder, "none")
-        if run.config != config:
+        precision = {"trainer.precision": run.config.trainer.precision}  # the run decides `auto`
+        if run.config != config.with_settings(precision):
             raise SystemExit(f"{folder} holds a run of other settings; remove it or choose --runs")
         _, state = load_tensors(folder / LAST)
         if not state["finished"]:
             run.train(resume=True)
     else:
-        for stale in ("config.json",):
-            (folder / stale).unlink(missing_ok=True)
+        (folder / "config.json").unlink(missing_ok=True)  # stopped before its first checkpoint
         Run.create(config, folder).train()
     return Run.open(folder)
 

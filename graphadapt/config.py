@@ -7,11 +7,11 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 from graphadapt.errors import ConfigError
+from graphadapt.presets import preset_names, read_preset
 from graphadapt.typed_tables import build_table, with_values
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "RunConfig",
     "SamplerConfig",
     "TrainerConfig",
-    "preset_names",
 ]
 
 
@@ -370,7 +369,7 @@ class RunConfig:
         if path.is_file():
             text = path.read_text(encoding="utf-8")
         elif str(source) in preset_names():
-            text = (resources.files("graphadapt") / "presets" / f"{source}.toml").read_text("utf-8")
+            text = read_preset(str(source))
         else:
             raise ConfigError(
                 f"{str(source)!r} is neither a file nor a preset; presets are "
@@ -395,10 +394,3 @@ class RunConfig:
     def with_settings(self, settings: Mapping[str, Any]) -> "RunConfig":
         """Replace settings named by dotted path, such as ``{"trainer.epochs": 3}``."""
         return type(self).from_dict(with_values(self.to_dict(), settings))
-
-
-def preset_names() -> tuple[str, ...]:
-    """Names of the run settings that come with the package."""
-    folder = resources.files("graphadapt") / "presets"
-    names = sorted(item.name for item in folder.iterdir())
-    return tuple(name.removesuffix(".toml") for name in names if name.endswith(".toml"))

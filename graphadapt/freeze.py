@@ -175,7 +175,7 @@ def _columns(model: ComposedModel, tasks: Sequence[str]) -> list[int]:
 def _folded_head(model: ComposedModel, columns: list[int], gate_TK: Tensor | None) -> nn.Linear:
     weight_TD = model.readout.task_vectors(gate_TK)[columns]
     deviation, mean = model.scaling.deviation[columns], model.scaling.mean[columns]
-    head = nn.Linear(weight_TD.shape[1], len(columns), device=weight_TD.device)
+    head = nn.Linear(weight_TD.shape[1], len(columns)).to(weight_TD)
     head.weight.copy_(weight_TD * deviation[:, None])
     head.bias.copy_(model.readout.bias[columns] * deviation + mean)
     return head

@@ -21,7 +21,7 @@ from graphadapt.export.run_bundle import export_run
 from graphadapt.freeze import FrozenModel
 from graphadapt.objective.metrics import Evaluation
 from graphadapt.report.evaluation import task_table
-from graphadapt.report.table import format_table
+from graphadapt.report.table import Cell, format_table
 from graphadapt.run import Run
 from graphadapt.serve.predictor import Predictor
 from graphadapt.trainer.checkpoint import load_tensors
@@ -123,8 +123,8 @@ class Quickstart:
         found = run.evaluate("test")
         self.say("\n3/5 Test molecules of every target, RMSE in log units")
         self.say(task_table(found))
-        ours = [["this run", found.mean["rmse"], found.mean["cliff_rmse"]]]
-        published = [[name, *scores] for name, scores in PUBLISHED_RMSE.items()]
+        ours: list[list[Cell]] = [["this run", found.mean["rmse"], found.mean["cliff_rmse"]]]
+        published: list[list[Cell]] = [[name, *scores] for name, scores in PUBLISHED_RMSE.items()]
         self.say("\nMeans over 30 targets beside published ones")
         self.say(format_table(["method", "rmse", "cliff_rmse"], [*ours, *published]))
         return found

@@ -90,6 +90,11 @@ class Run:
             run._write_settings()
         return run
 
+    @staticmethod
+    def settings(folder: str | Path) -> RunConfig:
+        """Settings of the run in a folder, without loading anything else."""
+        return _read_settings(Path(folder))[0]
+
     @classmethod
     def open(cls, folder: str | Path, weights: str | None = None) -> "Run":
         """Open a run folder and load its model.

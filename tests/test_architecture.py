@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = (
     ("errors",),
-    ("typed_tables",),
+    ("presets", "typed_tables"),
     ("__init__", "config", "progress"),
     ("molecules",),
     ("data",),

@@ -21,9 +21,9 @@ from graphadapt.config import (
     RunConfig,
     SamplerConfig,
     TrainerConfig,
-    preset_names,
 )
 from graphadapt.errors import ConfigError, GraphAdaptError
+from graphadapt.presets import preset_names
 
 
 def settings_of(cls=RunConfig, prefix=""):

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from graphadapt.config import preset_names
 from graphadapt.errors import ConfigError
+from graphadapt.presets import preset_names
 
 if TYPE_CHECKING:
     from graphadapt.report.summary import Summary

@@ -46,14 +46,11 @@ def train(
     from graphadapt.trainer.loop import Interrupted
     from graphadapt.trainer.precision import resolve_device
 
-    settings = None if resume else _new_settings(config, pairs)
     if resume and (config or pairs):
         raise ConfigError("--resume takes its settings from the run folder; leave CONFIG and --set")
-    with process_group(resolve_device("auto" if resume else settings.trainer.device)) as workers:
-        if settings is None:
-            run = Run.open(folder, "none")
-        else:
-            run = Run.create(settings, folder, workers=workers)
+    settings = Run.settings(folder) if resume else _new_settings(config, pairs)
+    with process_group(resolve_device(settings.trainer.device)) as workers:
+        run = Run.open(folder, "none") if resume else Run.create(settings, folder, workers=workers)
         try:
             state = run.train(resume=resume, workers=workers)
         except Interrupted as stop:

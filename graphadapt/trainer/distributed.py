@@ -52,7 +52,9 @@ class Workers:
         grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in held]
         flat = torch.cat([grad.flatten() for grad in grads])
         dist.all_reduce(flat)
-        for parameter, total in zip(held, flat.split([p.numel() for p in held]), strict=True):
+        for parameter, total in zip(
+            held, torch.split(flat, [p.numel() for p in held]), strict=True
+        ):
             parameter.grad = total.view_as(parameter)
 
     @torch.no_grad()

@@ -93,7 +93,7 @@ class Feed:
         return torch.cat(parts) if parts else self.targets.new_zeros((0, len(model.tasks)))
 
     def _chunks(self, rows_P: Tensor, size: int) -> Iterator[Tensor]:
-        yield from rows_P.split(size)
+        yield from torch.split(rows_P, size)
 
     def _embedding(self, rows_P: Tensor) -> Tensor | None:
         return None if self.graph_embeddings is None else self.graph_embeddings[rows_P]

@@ -107,7 +107,9 @@ class Trainer:
         self.average = (
             WeightAverage(model, config.trainer.average) if config.trainer.average else None
         )
-        self._names = {parameter: name for name, parameter in model.named_parameters()}
+        self._names: dict[Tensor, str] = {
+            parameter: name for name, parameter in model.named_parameters()
+        }
         self._stop_asked = False
         self._last_save = time.monotonic()
 
@@ -193,7 +195,7 @@ class Trainer:
         )
         self.optimiser.zero_grad(set_to_none=True)
         loss = self._loss(rows, composition_T)
-        loss.backward()
+        torch.autograd.backward(loss)
         self.workers.sum_gradients(self.model.parameters())
         if settings.clip:
             torch.nn.utils.clip_grad_norm_(self._names, settings.clip)

@@ -8,7 +8,8 @@ from click.testing import CliRunner
 
 from graphadapt.cli import main
 from graphadapt.cli.inspect import target_kind
-from graphadapt.config import RunConfig, preset_names
+from graphadapt.config import RunConfig
+from graphadapt.presets import preset_names
 from graphadapt.run import Run
 
 
