@@ -5,9 +5,10 @@
 
 Molecules are MoleculeACE's, which come with the package; the network is OGB's size, trained for a
 few steps, because random weights lose more to float32 than trained ones. PyTorch is the frozen
-model itself in eager mode and float32. Both engines are timed in alternating blocks of one run; threads of ONNX Runtime do not
-spin while they wait. Three stages are timed: from arrays that each engine takes, from featurised
-molecules, from SMILES. Batches are many and different, as no service sees the same one twice.
+model itself in eager mode and float32. Both engines are timed in alternating blocks of one run;
+threads of ONNX Runtime do not spin while they wait. Three stages are timed: from arrays that each
+engine takes, from featurised molecules, from SMILES. Batches are many and different, as no service
+sees the same one twice.
 
 Every stage is timed with one thread and with all; ``best`` compares each engine's better setting,
 PyTorch's also over its two message-passing kernels.
@@ -73,7 +74,7 @@ def main() -> None:
         options.blocks, options.repeats = 1, 2
     torch.manual_seed(options.seed)
     blocks = (FeatureBlock(kind="counts"),) if options.features else ()
-    counts = {1: 6, 32: 2} if options.small else {1: 120, 32: 24}
+    counts = {1: 6, 32: 2} if options.small else {1: 60, 32: 18}
     samples = {size: sample(size * count, blocks, options.seed) for size, count in counts.items()}
     frozen = network(options.kind, blocks, small=options.small)
     train(frozen, blocks, steps=2 if options.small else 80, seed=options.seed)
@@ -86,7 +87,7 @@ def main() -> None:
         row["model"] = name
     print(markdown_table(rows))
     print(
-        f"\nlargest error {parity.largest_error:.1e} of a task's scale against float64: "
+        f"\nlargest error {parity.largest_error:.1e} of the answers' scale against float64: "
         f"{parity.repeats} runs at each of batch {parity.batch_sizes} on {parity.threads} threads "
         f"(PyTorch itself in float32: {parity.float32_error:.1e})"
     )

@@ -54,7 +54,7 @@ OPSET: Final = 18
 """ONNX operator set of the model."""
 
 TOLERANCE: Final = 1e-5
-"""Largest error of an answer, as a share of the task's scale, that is exported."""
+"""Largest error of an answer that is exported, as a share of the answers' scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Parity:
     """How far the exported file was from a float64 reference when it was written."""
 
     largest_error: float
-    """Largest error of any answer, as a share of the largest answer of its task."""
+    """Largest error of any answer, as a share of the largest answer in the same units."""
 
     tolerance: float
     """Largest error allowed, or twice ``float32_error`` where that is more."""

@@ -7,7 +7,7 @@ number of threads, each time with other molecules of the probe set, and each ans
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from graphadapt.data.store import TaskInfo
 from graphadapt.errors import BundleError
 from graphadapt.export.collate import Inputs, inputs_for
 from graphadapt.export.contract import ANSWERS, TOLERANCE, Parity
@@ -94,9 +95,9 @@ def prove_parity(
 ) -> Parity:
     """Compare an exported file with the frozen model in float64.
 
-    The error of an answer is taken as a share of the largest answer of its task over all probes.
-    Some networks lose more than the tolerance to float32 itself, in PyTorch as anywhere; then twice
-    what PyTorch loses is allowed.
+    The error of an answer is taken as a share of the largest answer in the same units over all
+    probes. Some networks lose more than the tolerance to float32 itself, in PyTorch as anywhere;
+    then twice what PyTorch loses is allowed.
 
     Args:
         frozen: what was exported.
@@ -113,14 +114,16 @@ def prove_parity(
     threads = plan.threads or thread_counts()
     truth_PT = Reference(frozen).answer(probes.molecules, probes.features)
     float32_PT = Reference(frozen, torch.float32).answer(probes.molecules, probes.features)
-    float32_error = _error(float32_PT, truth_PT, truth_PT)
+    scale_T = _scales(frozen.tasks, truth_PT)
+    float32_error = _error(float32_PT, truth_PT, scale_T)
     batches = {size: list(_batches(size, plan.repeats, reads, probes)) for size in plan.batch_sizes}
     worst = 0.0
     with Progress(len(threads) * len(batches), "parity", shown=shown) as progress:
         for count in threads:
             session = open_session(model, (CPU,), count)
             for size in plan.batch_sizes:
-                worst = max(worst, _largest_error(session, batches[size], plan.repeats, truth_PT))
+                runs = islice(cycle(batches[size]), plan.repeats)
+                worst = max(worst, _largest_error(session, runs, truth_PT, scale_T))
                 progress.update(status=f"largest error {worst:.1e}")
     if not worst <= max(plan.tolerance, 2 * float32_error):
         raise BundleError(
@@ -151,20 +154,30 @@ def _batches(size: int, repeats: int, reads: Sequence[str], probes: Probes) -> I
 
 
 def _largest_error(
-    session: Any, batches: Sequence[Batch], repeats: int, truth_PT: NDArray[np.float64]
+    session: Any,
+    runs: Iterable[Batch],
+    truth_PT: NDArray[np.float64],
+    scale_T: NDArray[np.float64],
 ) -> float:
     """Over all runs."""
-    worst = 0.0
-    for rows, inputs in islice(cycle(batches), repeats):
-        answers_GT = session.run([ANSWERS.name], inputs)[0]
-        worst = max(worst, _error(answers_GT, truth_PT[rows], truth_PT))
-    return worst
+    return max(
+        _error(session.run([ANSWERS.name], inputs)[0], truth_PT[rows], scale_T)
+        for rows, inputs in runs
+    )
 
 
 def _error(
-    answers_GT: NDArray[np.floating], truth_GT: NDArray[np.float64], every_PT: NDArray[np.float64]
+    answers_GT: NDArray[np.floating], truth_GT: NDArray[np.float64], scale_T: NDArray[np.float64]
 ) -> float:
-    """Largest difference as a share of its task's scale; infinite if any is not a number."""
-    scale_T = np.abs(every_PT).max(axis=0)
-    off_GT = np.abs(answers_GT - truth_GT) / np.where(scale_T == 0, 1, scale_T)
+    """Largest difference as a share of the scale; infinite if any is not a number."""
+    off_GT = np.abs(answers_GT - truth_GT) / scale_T
     return float(off_GT.max()) if np.isfinite(off_GT).all() else np.inf
+
+
+def _scales(tasks: Sequence[TaskInfo], truth_PT: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Largest answer in each task's units; 1 where all are zero."""
+    largest: dict[tuple[str, str], float] = {}
+    units = [(task.kind, task.units) for task in tasks]
+    for unit, answers_P in zip(units, truth_PT.T, strict=True):
+        largest[unit] = max(largest.get(unit, 0.0), float(np.abs(answers_P).max()))
+    return np.array([largest[unit] or 1.0 for unit in units])

@@ -104,6 +104,13 @@ class FrozenModel(nn.Module):
         answers: Tensor = self.head(torch.cat(parts, dim=-1))
         return answers
 
+    def answers(self, batch: GraphBatch) -> Tensor:
+        """What a bundle answers: probabilities of binary tasks, else as :meth:`forward`."""
+        answers_GP = self(batch)
+        is_binary = [task.kind == "binary" for task in self.tasks]
+        is_binary_P = torch.tensor(is_binary, device=answers_GP.device)
+        return torch.where(is_binary_P, answers_GP.sigmoid(), answers_GP)
+
 
 @torch.no_grad()
 def freeze(

@@ -82,8 +82,7 @@ class Run:
         torch.manual_seed(config.trainer.seed)
         model = assemble(config, inputs, relations["prior"].weights)
         _fit_constants(model, dataset, inputs)
-        if config.backbone.weights:
-            _load_backbone(model, Path(config.backbone.weights))
+        _start_backbone(model, config)
         run = cls(folder, config, inputs, relations, model)
         run.__dict__["dataset"] = dataset
         if workers.is_first:
@@ -289,10 +288,21 @@ def _model_tensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _load_backbone(model: ComposedModel, source: Path) -> None:
-    """Start the backbone from a run folder's checkpoint or a safetensors file."""
-    if model.backbone is None:
+def _start_backbone(model: ComposedModel, config: RunConfig) -> None:
+    """Start the backbone from a run folder's checkpoint or a safetensors file, if one is named."""
+    settings = config.backbone
+    if model.backbone is None and settings.weights:
         raise ConfigError("backbone.weights is set, but backbone.kind is 'none'")
+    if model.backbone is None:
+        return
+    if settings.train == "frozen" and not settings.weights:
+        raise ConfigError(
+            "backbone.train='frozen' would keep random weights for good; set backbone.weights to "
+            "the folder of a run that trained such a backbone (`graphadapt train full-graph`)"
+        )
+    if not settings.weights:
+        return
+    source = Path(settings.weights)
     path = source
     if source.is_dir():
         config, _ = _read_settings(source)

@@ -82,7 +82,9 @@ def test_a_frozen_backbone_is_cached_and_left_alone(tiny_store, tmp_path):
 
 
 def test_adapters_alone_move_on_a_frozen_backbone_with_inner_sites(tiny_store, tmp_path):
-    more = {"backbone.train": "frozen", "adapters.sites": ["expand"]}
+    Run.create(settings(tiny_store), tmp_path / "warm").train(shown=False)
+    more = {"backbone.weights": str(tmp_path / "warm"), "backbone.train": "frozen"}
+    more["adapters.sites"] = ["expand"]
     run = Run.create(settings(tiny_store, **more), tmp_path / "run")
     before = {name: t.clone() for name, t in run.model.state_dict().items()}
     run.train(shown=False)
@@ -90,6 +92,11 @@ def test_adapters_alone_move_on_a_frozen_backbone_with_inner_sites(tiny_store, t
     assert not any(name.startswith("backbone.") for name in moved)
     assert any(name.startswith("banks.") for name in moved)
     assert any(name.startswith("readout.") for name in moved)
+
+
+def test_a_backbone_is_never_frozen_at_random_weights(tiny_store, tmp_path):
+    with pytest.raises(ConfigError, match="would keep random weights for good"):
+        Run.create(settings(tiny_store, **{"backbone.train": "frozen"}), tmp_path / "run")
 
 
 def test_part_of_a_backbone_moves_by_name(tiny_store, tmp_path):

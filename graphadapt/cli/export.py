@@ -99,7 +99,7 @@ def _summary(bundle: Path, contract: "BundleContract") -> str:
     return "\n".join(
         [
             f"{bundle}: {_counted(len(contract.tasks), 'task')}, {size:.1f} MB",
-            f"largest error {parity.largest_error:.1e} of a task's scale against float64, "
+            f"largest error {parity.largest_error:.1e} of the answers' scale against float64, "
             f"{parity.repeats} runs at each of batch {sizes} on {threads} threads",
             f"freeze gap on validation: {means or gap.get('missing', 'no metric')}",
             f'next: echo "CCO" | graphadapt predict {bundle}',

@@ -15,9 +15,10 @@ from graphadapt.data.store import STORE_FORMAT, GraphStore, is_store
 from graphadapt.molecules.features import FeatureBlock
 from graphadapt.molecules.vocabulary import FEATURISATION_VERSION
 
-__all__ = ["PUBLISHED_RMSE", "cache_folder", "open_store"]
+__all__ = ["BUNDLED", "PUBLISHED_RMSE", "cache_folder", "open_store"]
 
-BUNDLED = "moleculeace"
+BUNDLED: Final = "moleculeace"
+"""What a run calls the bundled matrix."""
 
 PUBLISHED_RMSE: Final = {
     "SVM on ECFP": (0.671, 0.751),

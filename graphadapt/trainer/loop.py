@@ -10,7 +10,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -111,6 +111,7 @@ class Trainer:
             parameter: name for name, parameter in model.named_parameters()
         }
         self._stop_asked = False
+        self._last_loss = math.nan
         self._last_save = time.monotonic()
 
     @property
@@ -172,7 +173,7 @@ class Trainer:
                 if stopping:
                     raise Interrupted(f"stopped after step {self.state.step}")
                 rate = rows_seen / (time.monotonic() - clock)
-                progress.update(status=f"{rate:.0f} molecules/s{self._best_text()}")
+                progress.update(status=f"{self._loss_text(loss)}, {rate:.0f} molecules/s")
         self._absorb(losses)
         self._finish_epoch(epoch, rows_seen / (time.monotonic() - clock), started)
 
@@ -186,13 +187,7 @@ class Trainer:
         settings = self.config.trainer
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(step, self.total_steps, settings)
-        torch.manual_seed(
-            int(
-                np.random.SeedSequence([settings.seed, step, self.workers.rank]).generate_state(1)[
-                    0
-                ]
-            )
-        )
+        torch.manual_seed(_mixed([settings.seed, step, self.workers.rank]))
         self.optimiser.zero_grad(set_to_none=True)
         loss = self._loss(rows, composition_T)
         torch.autograd.backward(loss)
@@ -229,8 +224,9 @@ class Trainer:
         if is_last or (epoch + 1) % settings.evaluate_every == 0:
             record |= self._validate(epoch)
         self.state.loss_sum = 0.0
-        stale = settings.patience and epoch - self.state.best_epoch >= settings.patience
-        self.state.finished = is_last or bool(stale)
+        self._last_loss = record["loss"]
+        waited = epoch - self.state.best_epoch if self.state.best_epoch >= 0 else 0
+        self.state.finished = is_last or 0 < settings.patience <= waited
         self.state.seconds = time.monotonic() - started
         record["seconds"] = round(self.state.seconds, 2)
         if self.workers.is_first:
@@ -285,8 +281,11 @@ class Trainer:
             self.state.loss_sum += value
         losses.clear()
 
-    def _best_text(self) -> str:
-        return "" if self.state.best_score is None else f", best {self.state.best_score:.4f}"
+    def _loss_text(self, loss: Tensor) -> str:
+        """Loss and best validation score; a GPU's loss is not waited for inside an epoch."""
+        shown = loss.item() if loss.device.type == "cpu" else self._last_loss
+        best = self.state.best_score
+        return f"loss {shown:.4f}" + ("" if best is None else f", best {best:.4f}")
 
     def _drop_metrics_after(self, step: int) -> None:
         path = self.folder / METRICS
@@ -312,3 +311,8 @@ class Trainer:
             yield
         finally:
             signal.signal(signal.SIGINT, previous)
+
+
+def _mixed(numbers: Sequence[int]) -> int:
+    """One seed out of several, far from those of neighbouring numbers."""
+    return int(np.random.SeedSequence(list(numbers)).generate_state(1)[0])

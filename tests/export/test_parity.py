@@ -2,11 +2,13 @@
 
 import os
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from graphadapt.data.store import TaskInfo
 from graphadapt.errors import BundleError
 from graphadapt.export import parity
 from graphadapt.export.contract import TOLERANCE
@@ -50,6 +52,9 @@ def test_another_model_is_found_out(exported):
 
 
 TRUTH = np.linspace(1, 2, len(PROBES))[:, None]
+
+
+MODEL = SimpleNamespace(tasks=(TaskInfo("potency", "regression", "log10(mol/L)"),))
 
 
 class Session:
@@ -96,8 +101,8 @@ def test_one_wrong_answer_in_many_runs_is_enough(stand_ins, wrong):
     stand_ins(wrong)
     plan = ParityPlan(repeats=20, batch_sizes=(1, 2), threads=(1,))
     with pytest.raises(BundleError, match="off by"):
-        prove_parity(None, b"", (), Probes(), plan)
-    assert prove_parity(None, b"", (), Probes(), replace(plan, repeats=18)).largest_error < 1e-6
+        prove_parity(MODEL, b"", (), Probes(), plan)
+    assert prove_parity(MODEL, b"", (), Probes(), replace(plan, repeats=18)).largest_error < 1e-6
 
 
 def test_no_more_is_asked_than_float32_can_give(stand_ins, monkeypatch):
@@ -105,11 +110,22 @@ def test_no_more_is_asked_than_float32_can_give(stand_ins, monkeypatch):
     plan = ParityPlan(repeats=20, batch_sizes=(1, 2), threads=(1,))
     monkeypatch.setattr(Reference, "float32_error", 0.3)
     with pytest.raises(BundleError, match=r"more than 1e-05 \(PyTorch in float32: 3\.00e-01\)"):
-        prove_parity(None, b"", (), Probes(), plan)
+        prove_parity(MODEL, b"", (), Probes(), plan)
     monkeypatch.setattr(Reference, "float32_error", 0.6)
-    found = prove_parity(None, b"", (), Probes(), plan)
+    found = prove_parity(MODEL, b"", (), Probes(), plan)
     assert 0.5 < found.largest_error < 1.2
     assert found.float32_error == pytest.approx(0.6)
+
+
+def test_answers_in_the_same_units_share_a_scale():
+    tasks = [
+        TaskInfo("a", "regression", "nM"),
+        TaskInfo("b", "binary"),
+        TaskInfo("c", "regression", "nM"),
+        TaskInfo("d", "regression", "K"),
+    ]
+    truth = np.array([[1.0, 0.5, -8.0, 0.0], [-2.0, 0.25, 3.0, 0.0]])
+    assert parity._scales(tasks, truth).tolist() == [8.0, 0.5, 8.0, 1.0]
 
 
 def test_all_sizes_are_tried_by_default():

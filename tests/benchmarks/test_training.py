@@ -1,0 +1,88 @@
+"""Small trials of the scripts that train, and what their tables say."""
+
+import json
+import sys
+
+import pytest
+
+
+def run_script(monkeypatch, module, *arguments):
+    monkeypatch.setattr(sys, "argv", [f"{module.__name__}.py", *map(str, arguments)])
+    module.main()
+
+
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch, repository):
+    """The scripts as modules, as they import each other."""
+    monkeypatch.syspath_prepend(repository / "benchmarks")
+
+
+@pytest.fixture
+def small_presets(monkeypatch):
+    """Presets at sizes that a test can train."""
+    from graphadapt.config import RunConfig
+
+    whole = RunConfig.from_toml.__func__
+
+    def smaller(cls, name):
+        return whole(cls, name).with_settings(
+            {
+                "backbone.width": 8,
+                "backbone.fingerprint_width": 8,
+                "backbone.embedding_width": 8,
+                "features.hidden": [8],
+                "sampler.batch_size": 16,
+                "trainer.device": "cpu",
+            }
+        )
+
+    monkeypatch.setattr(RunConfig, "from_toml", classmethod(smaller))
+
+
+def test_moleculeace_and_the_ablation_save_what_they_print(
+    small_presets, monkeypatch, tiny_store, tmp_path, capsys
+):
+    import moleculeace
+    import prior_ablation
+
+    runs, results = tmp_path / "runs", tmp_path / "results.json"
+    common = ("--epochs", 1, "--runs", runs, "--output", results)
+    run_script(monkeypatch, moleculeace, "--store", tiny_store, *common)
+    saved = json.loads(results.read_text())
+    assert [row["run"] for row in saved["rows"]] == ["fingerprint", "graph", "full"]
+    assert {"command", "machine", "versions", "seeds"} <= saved.keys()
+    printed = capsys.readouterr().out
+    for row in saved["rows"]:
+        assert f"{row['test']['mean']['rmse']:.4g}" in printed
+
+    run_script(
+        monkeypatch, prior_ablation, "--backbone", runs / "graph-0", "--seeds", 0, 1, *common
+    )
+    saved = json.loads(results.read_text())
+    assert len(saved["rows"]) == 2 * 5
+    printed = capsys.readouterr().out
+    assert "adapters, labels" in printed
+    assert " to " in printed
+
+
+def test_a_finished_benchmark_is_read_back_not_trained_again(small_presets, tiny_store, tmp_path):
+    from training import scores, trained
+
+    from graphadapt.config import RunConfig
+
+    config = RunConfig.from_toml("fingerprint").with_settings(
+        {"data.store": str(tiny_store), "trainer.epochs": 1}
+    )
+    first = scores(trained(config, tmp_path / "run"))
+    before = (tmp_path / "run" / "last.safetensors").stat().st_mtime_ns
+    assert scores(trained(config, tmp_path / "run")) == first
+    assert (tmp_path / "run" / "last.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(SystemExit, match="other settings"):
+        trained(config.with_settings({"trainer.seed": 1}), tmp_path / "run")
+
+
+def test_the_base_table_has_mean_and_spread_in_percent():
+    import ogb_base
+
+    rows = [{"set": "ogbg_moltox21", "test": {"mean": {"rocauc": value}}} for value in (0.77, 0.78)]
+    assert "77.50 ± 0.71" in ogb_base.table(rows)

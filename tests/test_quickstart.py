@@ -1,0 +1,61 @@
+"""The first run, on a small store: every stage, and going on after a stop."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from graphadapt.cli import main
+from graphadapt.quickstart import Quickstart
+
+SMALL = {
+    "backbone.width": 8,
+    "backbone.fingerprint_width": 8,
+    "backbone.embedding_width": 8,
+    "adapters.rank": 4,
+    "sampler.batch_size": 16,
+    "trainer.epochs": 1,
+    "trainer.device": "cpu",
+}
+
+
+def settings(store):
+    return {"data.store": str(store), **SMALL}
+
+
+@pytest.fixture(scope="module")
+def first(tiny_store, tmp_path_factory):
+    said = []
+    folder = tmp_path_factory.mktemp("quickstart")
+    quickstart = Quickstart(folder, settings=settings(tiny_store), say=said.append)
+    return folder, quickstart.run(), "\n".join(said)
+
+
+def test_every_stage_leaves_its_folder_and_its_table(first):
+    folder, figures, said = first
+    names = {item.name for item in folder.iterdir()}
+    assert names == {"warmup", "run", "bundle-five", "bundle-all"}
+    for text in ("1/5", "2/5", "3/5", "4/5", "5/5", "potency", "freeze gap", "Try next"):
+        assert text in said
+    assert figures["test"]["rmse"] > 0
+    assert [row["batch"] for row in figures["comparison"]]
+    assert all(row["largest_error"] < 1e-3 for row in figures["comparison"])
+
+
+def test_a_second_call_goes_on_from_what_is_there(first, tiny_store):
+    folder, figures, _ = first
+    before = (folder / "run" / "last.safetensors").read_bytes()
+    again = Quickstart(folder, settings=settings(tiny_store), say=lambda _: None).run()
+    assert (folder / "run" / "last.safetensors").read_bytes() == before
+    assert again["test"] == figures["test"]
+
+
+def test_the_command_prints_json_and_nothing_else(tiny_store, tmp_path):
+    pairs = []
+    for name, value in settings(tiny_store).items():
+        pairs += ["--set", f"{name}={json.dumps(value)}"]
+    done = CliRunner().invoke(
+        main, ["quickstart", "-o", str(tmp_path / "q"), "--graph-only", "--json", *pairs]
+    )
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["test"]["rmse"] > 0
