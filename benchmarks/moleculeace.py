@@ -10,10 +10,11 @@ import argparse
 from pathlib import Path
 
 from measure import markdown_table, save_results
-from training import scores, trained
+from training import scores
 
 from graphadapt.config import RunConfig
 from graphadapt.data.bundled import PUBLISHED_RMSE
+from graphadapt.run import Run
 
 
 def main() -> None:
@@ -37,7 +38,7 @@ def main() -> None:
             if options.epochs:
                 settings["trainer.epochs"] = options.epochs
             config = RunConfig.from_toml(preset).with_settings(settings)
-            found = scores(trained(config, options.runs / f"{name}-{seed}"))
+            found = scores(Run.trained(config, options.runs / f"{name}-{seed}"))
             rows.append({"run": name, "seed": seed, **found})
             save_results(options.output, rows, seeds=options.seeds)
     print(table(rows))

@@ -13,12 +13,13 @@ import statistics
 from pathlib import Path
 
 from measure import markdown_table, save_results
-from training import scores, trained
+from training import scores
 
 from graphadapt.config import RunConfig
 from graphadapt.data.load import load_source
 from graphadapt.data.prepare import prepare
 from graphadapt.data.store import is_store
+from graphadapt.run import Run
 
 PUBLISHED = {"ogbg_moltox21": (77.6, 0.6), "ogbg_moltoxcast": (66.1, 0.5)}
 """Test ROC-AUC of GIN with a virtual node on OGB's small sets, in percent."""
@@ -46,7 +47,7 @@ def main() -> None:
                     "trainer.epochs": options.epochs,
                 }
             )
-            found = scores(trained(config, options.runs / f"{name}-{seed}"))
+            found = scores(Run.trained(config, options.runs / f"{name}-{seed}"))
             rows.append({"set": name, "seed": seed, **found})
             save_results(options.output, rows, seeds=options.seeds)
     print(table(rows))

@@ -68,7 +68,7 @@ def write_bundle(
     _check_features(frozen, feature_blocks)
     plain = restate(frozen)
     probes = Probes(feature_blocks)
-    example = collate(*probes.take(np.arange(min(24, len(probes.molecules)))), merge=True)
+    example = collate(*probes.take(np.arange(24)))
     model = write_onnx(plain, example)
     contract = BundleContract(
         tasks=frozen.tasks,
@@ -78,6 +78,7 @@ def write_bundle(
         reads=plain.reads,
         feature_blocks=tuple(feature_blocks),
         most_bonds=MAX_SLOTS,
+        merge_from=plain.merge_from,
         parity=prove_parity(frozen, model, plain.reads, probes, plan, shown=shown),
         metrics=metrics or {},
         origin=origin or {},

@@ -163,6 +163,9 @@ class BundleContract:
     most_bonds: int
     """Most bonds of one atom; a molecule with more is refused, never cut."""
 
+    merge_from: int = 0
+    """Atoms of a batch from which on looking for equal ones costs less than it saves."""
+
     opset: int = OPSET
     parity: Parity
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -191,6 +194,12 @@ class BundleContract:
     def task_names(self) -> tuple[str, ...]:
         """Names of the answers' columns."""
         return tuple(task.name for task in self.tasks)
+
+    @property
+    def own_columns(self) -> tuple[str, ...]:
+        """The user's own feature columns, which molecules must come with; empty for most."""
+        own = [block.columns for block in self.feature_blocks if block.kind == "columns"]
+        return tuple(name for names in own for name in names)
 
     def to_text(self) -> str:
         """The content of ``bundle.json``, which carries a hash of itself."""

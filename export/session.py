@@ -15,8 +15,8 @@ def open_session(model: bytes, providers: Sequence[str] = (CPU,), threads: int =
     """Open a model for inference.
 
     ONNX Runtime opens a session on the CPU where another provider cannot start, and only logs it;
-    here that is an error. Threads that wait do not spin: spinning sessions slow down whatever runs
-    beside them.
+    here that is an error. Threads of a session spin within a run, where they wait for microseconds,
+    but never between runs, where they would slow down whatever else runs.
 
     Args:
         model: content of the ONNX file.
@@ -40,7 +40,7 @@ def open_session(model: bytes, providers: Sequence[str] = (CPU,), threads: int =
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     session = runtime.InferenceSession(model, options, providers=list(providers))
     if session.get_providers()[0] != providers[0]:
         raise DependencyError(

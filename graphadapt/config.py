@@ -367,17 +367,17 @@ class RunConfig:
         """
         path = Path(source)
         if path.is_file():
-            text = path.read_text(encoding="utf-8")
+            text = path.read_bytes()
         elif str(source) in preset_names():
-            text = read_preset(str(source))
+            text = read_preset(str(source)).encode()
         else:
             raise ConfigError(
                 f"{str(source)!r} is neither a file nor a preset; presets are "
                 + ", ".join(preset_names())
             )
         try:
-            table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+            table = tomllib.loads(text.decode("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{source} is not TOML: {error}") from error
         return cls.from_dict(table)
 

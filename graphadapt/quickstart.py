@@ -24,8 +24,6 @@ from graphadapt.report.evaluation import task_table
 from graphadapt.report.table import Cell, format_table
 from graphadapt.run import Run
 from graphadapt.serve.predictor import Predictor
-from graphadapt.trainer.checkpoint import load_tensors
-from graphadapt.trainer.loop import LAST
 
 __all__ = ["FIVE_TARGETS", "Comparison", "Quickstart"]
 
@@ -107,18 +105,9 @@ class Quickstart:
         }
 
     def _trained(self, name: str, preset: str, more: dict[str, Any], title: str) -> Run:
-        """Train one stage, go on with it, or find it finished."""
-        folder = self.folder / name
         self.say(f"\n{title}")
-        if (folder / LAST).exists():
-            _, state = load_tensors(folder / LAST)
-            if not state["finished"]:
-                Run.open(folder, "none").train(resume=True)
-        else:
-            (folder / "config.json").unlink(missing_ok=True)
-            config = RunConfig.from_toml(preset).with_settings({**more, **self.settings})
-            Run.create(config, folder).train()
-        return Run.open(folder)
+        config = RunConfig.from_toml(preset).with_settings({**more, **self.settings})
+        return Run.trained(config, self.folder / name)
 
     def _test(self, run: Run) -> Evaluation:
         found = run.evaluate("test")

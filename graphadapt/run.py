@@ -25,7 +25,7 @@ from torch import Tensor
 
 from graphadapt.assemble import ModelInputs, assemble, feature_statistics
 from graphadapt.config import RelationConfig, RunConfig
-from graphadapt.data.bundled import open_store
+from graphadapt.data.bundled import BUNDLED, open_store
 from graphadapt.data.dataset import Dataset
 from graphadapt.data.sampler import TaskSampler
 from graphadapt.errors import CheckpointError, ConfigError
@@ -40,7 +40,7 @@ from graphadapt.routing.composition import uniform_composition
 from graphadapt.trainer.checkpoint import load_tensors, write_text
 from graphadapt.trainer.distributed import Workers
 from graphadapt.trainer.feed import Feed
-from graphadapt.trainer.loop import BEST, LAST, Trainer, TrainerState
+from graphadapt.trainer.loop import BEST, LAST, METRICS, Trainer, TrainerState
 from graphadapt.trainer.precision import resolve_device, resolve_precision
 
 __all__ = ["Run"]
@@ -64,18 +64,16 @@ class Run:
 
         Args:
             config: settings of the run.
-            folder: new or empty.
+            folder: new, empty, or of a run that was stopped before its first checkpoint.
             workers: the processes that train together; the first one writes.
 
         Raises:
-            CheckpointError: if the folder holds a run already.
+            CheckpointError: if the folder holds a run already, or something else.
         """
         workers = workers or Workers()
-        if workers.is_first and (folder / "config.json").exists():
-            raise CheckpointError(
-                f"{folder} holds a run already; resume it or choose another folder"
-            )
-        config = _with_precision(config, workers)
+        if workers.is_first:
+            _check_folder(folder)
+        config = _with_precision(_with_whole_paths(config), workers)
         dataset = _open_dataset(config)
         relations = _build_relations(config, dataset)
         inputs = ModelInputs(dataset.tasks, dataset.feature_blocks(config.features.blocks))
@@ -109,15 +107,41 @@ class Run:
         folder = Path(folder)
         config, inputs = _read_settings(folder)
         relations = {name: Relation.load(folder / "relation" / name) for name in CONSUMERS}
-        model = assemble(config, inputs, relations["prior"].weights)
-        run = cls(folder, config, inputs, relations, model)
         weights = weights or config.trainer.keep
         if weights == "none":
+            torch.manual_seed(config.trainer.seed)
+        model = assemble(config, inputs, relations["prior"].weights)
+        run = cls(folder, config, inputs, relations, model)
+        if weights == "none":
             _fit_constants(model, run.dataset, inputs)
+            if not (folder / LAST).exists():  # stopped before its first checkpoint
+                _start_backbone(model, config)
         else:
             _load_model(model, folder, weights)
         model.eval()
         return run
+
+    @classmethod
+    def trained(cls, config: RunConfig, folder: Path, *, shown: bool = True) -> "Run":
+        """The run of these settings in this folder, trained to its end.
+
+        One that was stopped goes on, one that is finished is opened.
+
+        Raises:
+            CheckpointError: if the folder holds a run of other settings, or something else.
+        """
+        if not (folder / LAST).exists():
+            cls.create(config, folder).train(shown=shown)
+            return cls.open(folder)
+        found = cls.settings(folder)
+        decided = {"trainer.precision": found.trainer.precision}  # a run decides `auto`
+        if found != _with_whole_paths(config).with_settings(decided):
+            raise CheckpointError(
+                f"{folder} holds a run of other settings; remove it or choose another folder"
+            )
+        if not load_tensors(folder / LAST)[1]["finished"]:
+            cls.open(folder, "none").train(resume=True, shown=shown)
+        return cls.open(folder)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -166,6 +190,7 @@ class Run:
             data.cells(part)[rows_P],
             data.tasks,
             metric=data.store.metric,
+            ogb_set=data.store.ogb_set,
             flags={name: marked[rows_P] for name, marked in data.flags.items()},
         )
 
@@ -206,6 +231,7 @@ class Run:
                 config.objective,
                 torch.from_numpy(data.is_binary).to(feed.device),
                 torch.from_numpy(self.relations["regulariser"].weights).to(feed.device),
+                self.model.routing,
             ),
             score=lambda: self.evaluate("valid"),
             workers=workers,
@@ -225,6 +251,30 @@ class Run:
             relation.save(self.folder / "relation" / name)
         write_text(self.folder / "inputs.json", json.dumps(self.inputs.to_dict(), indent=1))
         write_text(self.folder / "config.json", json.dumps(self.config.to_dict(), indent=1))
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse to write over a run that has got anywhere, or among files that are no run's."""
+    if (folder / LAST).exists():
+        raise CheckpointError(f"{folder} holds a run already; resume it or choose another folder")
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(f"{folder} is a file; give a folder for the run")
+    own = {"config.json", "inputs.json", "relation", METRICS, BEST}
+    foreign = {item.name for item in folder.iterdir()} - own if folder.exists() else set()
+    if any(not name.startswith(".") for name in foreign):
+        raise CheckpointError(f"{folder} holds something other than a run; choose another folder")
+
+
+def _with_whole_paths(config: RunConfig) -> RunConfig:
+    """Make paths absolute, so that a run opens from wherever it is asked for."""
+    named = {
+        "data.store": "" if config.data.store == BUNDLED else config.data.store,
+        "backbone.weights": config.backbone.weights,
+        **{f"relation.{name}.file": getattr(config.relation, name).file for name in CONSUMERS},
+    }
+    return config.with_settings(
+        {name: str(Path(text).resolve()) for name, text in named.items() if text}
+    )
 
 
 def _with_precision(config: RunConfig, workers: Workers) -> RunConfig:
@@ -336,7 +386,10 @@ def _thaw(backbone: torch.nn.Module, patterns: tuple[str, ...]) -> None:
 def _read_settings(folder: Path) -> tuple[RunConfig, ModelInputs]:
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
-        inputs = json.loads((folder / "inputs.json").read_text("utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{folder} is no run folder: {error}") from error
-    return RunConfig.from_dict(config), ModelInputs.from_dict(inputs)
+        inputs = ModelInputs.from_dict(json.loads((folder / "inputs.json").read_text("utf-8")))
+    except FileNotFoundError as error:
+        missing = Path(error.filename).name
+        raise CheckpointError(f"{folder} is no run folder: it has no {missing}") from error
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{folder} is damaged, or no run folder: {error}") from error
+    return RunConfig.from_dict(config), inputs

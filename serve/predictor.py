@@ -4,11 +4,12 @@ Shapes: G molecules, M molecule features, T tasks.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +27,8 @@ from graphadapt.serve.bundle_reader import read_bundle
 
 __all__ = ["ATOMS_PER_RUN", "Arranged", "Predictions", "Predictor"]
 
-Batch = TypeVar("Batch")
-
-ATOMS_PER_RUN = 640
-"""Atoms in one run on a CPU; more would leave a core's cache and gain nothing."""
+ATOMS_PER_RUN = 1024
+"""Atoms in one run on a CPU; more gain nothing, and fewer can be shared out."""
 
 _ATOMS_PER_DEVICE_RUN = 16_384
 """Atoms in one run elsewhere, where a run costs the same whether it is full or not."""
@@ -57,18 +56,21 @@ class Arranged(NamedTuple):
     """Positions of its molecules."""
 
     inputs: Inputs
+    alone: bool
+    """Whether there is no other batch to share the threads with."""
 
 
 class Predictor:
     """A bundle, open and ready to answer.
 
-    Work is shared out by batches: each is run by one thread, so threads never wait for each other
-    within a batch, and an answer does not depend on their number.
+    Molecules are shared out by batches, and each batch is run by one thread. So threads never wait
+    for each other within a batch, which a busy machine would punish, and an answer does not depend
+    on their number.
 
     Args:
         folder: of a bundle.
         providers: ONNX Runtime's providers, the preferred first; default is the CPU.
-        threads: batches that run at the same time; default is one for each core on the CPU.
+        threads: that answer at the same time; default is one for each core on the CPU.
         atoms_per_run: atoms in one batch; default depends on the provider.
 
     Raises:
@@ -153,59 +155,48 @@ class Predictor:
             molecules: any number; none has more bonds at an atom than the bundle takes.
             features_GM: one row a molecule, if the model reads features.
         """
-        answers = np.empty((len(molecules), len(self.tasks)), np.float32)
-
-        def answer_some(rows: NDArray[np.int64]) -> None:
-            answers[rows] = self._run(self._arrange(rows, molecules, features_GM))
-
-        self._share_out(answer_some, self._batches(molecules))
-        return answers
+        return self.run(self._arranged(molecules, features_GM), len(molecules))
 
     def arrange(
         self, molecules: Sequence[MoleculeArrays], features_GM: NDArray[np.float32] | None = None
     ) -> list[Arranged]:
         """Only the first half of :meth:`answer`: the model's inputs, batch by batch."""
-        return [
-            Arranged(rows, self._arrange(rows, molecules, features_GM))
-            for rows in self._batches(molecules)
-        ]
+        return list(self._arranged(molecules, features_GM))
 
-    def run(self, batches: Sequence[Arranged]) -> NDArray[np.float32]:
-        """Only the second half of :meth:`answer`: run arranged batches, ``(G, T)``."""
-        count = sum(len(batch.rows) for batch in batches)
+    def run(self, batches: Iterable[Arranged], count: int) -> NDArray[np.float32]:
+        """Only the second half of :meth:`answer`: run the batches of ``count`` molecules."""
         answers = np.empty((count, len(self.tasks)), np.float32)
-
-        def run_one(batch: Arranged) -> None:
-            answers[batch.rows] = self._run(batch.inputs)
-
-        self._share_out(run_one, batches)
+        for rows, found in self._results(iter(batches)):
+            answers[rows] = found
         return answers
 
-    def _batches(self, molecules: Sequence[MoleculeArrays]) -> list[NDArray[np.int64]]:
+    def _arranged(
+        self, molecules: Sequence[MoleculeArrays], features_GM: NDArray[np.float32] | None
+    ) -> Iterator[Arranged]:
         sizes = [len(each.atoms) for each in molecules]
-        return batches_by_size(sizes, self.atoms_per_run, self.threads)
+        batches = batches_by_size(sizes, self.atoms_per_run, self.threads)
+        for rows in batches:
+            features = None if features_GM is None else features_GM[rows]
+            chosen = [molecules[row] for row in rows]
+            merge = sum(sizes[row] for row in rows) >= self.contract.merge_from
+            inputs = inputs_for(self.contract.reads, chosen, features, merge=merge)
+            yield Arranged(rows, inputs, alone=len(batches) == 1)
 
-    def _arrange(
-        self,
-        rows: NDArray[np.int64],
-        molecules: Sequence[MoleculeArrays],
-        features_GM: NDArray[np.float32] | None,
-    ) -> Inputs:
-        features = None if features_GM is None else features_GM[rows]
-        return inputs_for(self.contract.reads, [molecules[row] for row in rows], features)
-
-    def _run(self, inputs: Inputs) -> NDArray[np.float32]:
-        answers: NDArray[np.float32] = self._session.run([ANSWERS.name], inputs)[0]
-        return answers
-
-    def _share_out(self, work: Callable[[Batch], None], batches: Sequence[Batch]) -> None:
-        """Do the work of each batch, on several threads if there are any."""
-        if self._pool is None or len(batches) == 1:
-            for batch in batches:
-                work(batch)
-        else:
-            for _ in self._pool.map(work, batches):
-                pass
+    def _results(
+        self, batches: Iterator[Arranged]
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Run batches on the pool while the next ones are arranged; few are in flight."""
+        flying: deque[tuple[NDArray[np.int64], Future[NDArray[np.float32]]]] = deque()
+        for batch in batches:
+            if self._pool is None or batch.alone:
+                yield batch.rows, _run(self._session, batch.inputs)
+                continue
+            flying.append((batch.rows, self._pool.submit(_run, self._session, batch.inputs)))
+            if len(flying) > 4 * self.threads:
+                rows, future = flying.popleft()
+                yield rows, future.result()
+        for rows, future in flying:
+            yield rows, future.result()
 
     @property
     def _reads_graphs(self) -> bool:
@@ -227,13 +218,18 @@ class Predictor:
         return np.stack(rows)
 
     def _check_columns(self, columns: Mapping[str, Sequence[float]]) -> None:
-        for block in self.contract.feature_blocks:
-            missing = [n for n in block.names if block.kind == "columns" and n not in columns]
-            if missing:
-                raise DataError(
-                    f"the model reads the feature columns {', '.join(block.names)}; "
-                    f"missing: {', '.join(missing)}"
-                )
+        own = self.contract.own_columns
+        missing = [name for name in own if name not in columns]
+        if missing:
+            raise DataError(
+                f"the model reads the feature columns {', '.join(own)}; "
+                f"missing: {', '.join(missing)}"
+            )
+
+
+def _run(session: Any, inputs: Inputs) -> NDArray[np.float32]:
+    answers: NDArray[np.float32] = session.run([ANSWERS.name], inputs)[0]
+    return answers
 
 
 def _cores() -> int:

@@ -6,7 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 from graphadapt.cli import main
+from graphadapt.errors import CheckpointError
 from graphadapt.quickstart import Quickstart
+from graphadapt.run import Run
+from graphadapt.trainer.loop import Interrupted
 
 SMALL = {
     "backbone.width": 8,
@@ -59,3 +62,19 @@ def test_the_command_prints_json_and_nothing_else(tiny_store, tmp_path):
     )
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["test"]["rmse"] > 0
+
+
+def test_a_folder_of_other_settings_is_refused(first, tiny_store):
+    other = {**settings(tiny_store), "trainer.seed": 5}
+    with pytest.raises(CheckpointError, match="holds a run of other settings"):
+        Quickstart(first[0], settings=other, say=lambda _: None).run()
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise Interrupted("stopped after step 3")
+
+    monkeypatch.setattr(Run, "trained", stop)
+    done = CliRunner().invoke(main, ["quickstart", "-o", str(tmp_path / "q")])
+    assert done.exit_code == 130
+    assert done.stderr == "stopped after step 3; go on with the same command\n"

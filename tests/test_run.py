@@ -6,8 +6,14 @@ import pytest
 import torch
 
 from graphadapt.config import RunConfig
+from graphadapt.data.load import load_source
+from graphadapt.data.prepare import prepare
+from graphadapt.data.split import UNUSED
 from graphadapt.errors import CheckpointError, ConfigError, DataError
+from graphadapt.objective import metrics
+from graphadapt.report.evaluation import evaluate_part
 from graphadapt.run import Run
+from graphadapt.trainer.loop import read_metrics
 
 
 def settings(store, **more):
@@ -123,6 +129,52 @@ def test_weights_of_another_shape_are_refused(tiny_store, tiny_run, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("taken", ["store", "file"])
+def test_a_place_that_holds_something_else_is_refused(tiny_store, tmp_path, taken):
+    (tmp_path / "file").touch()
+    place = tiny_store if taken == "store" else tmp_path / "file"
+    with pytest.raises(CheckpointError, match=r"is a file|holds something other than a run"):
+        Run.create(settings(tiny_store), place)
+    assert not (tiny_store / "config.json").exists()
+
+
+def test_a_store_without_tasks_trains_nothing(tmp_path):
+    (tmp_path / "bare.smi").write_text("CCO\nCCC\n")
+    prepare(load_source(tmp_path / "bare.smi"), tmp_path / "bare", shown=False)
+    with pytest.raises(DataError, match="has no task to train; prepare a table"):
+        Run.create(settings(tmp_path / "bare"), tmp_path / "run")
+
+
+def test_where_nothing_can_be_scored_the_last_weights_are_the_best(tiny_store, tmp_path):
+    run = Run.create(settings(tiny_store), tmp_path / "run")
+    run.dataset.split[run.dataset.cells("valid")] = UNUSED
+    state = run.train(shown=False)
+    assert (state.best_score, state.best_epoch) == (None, -1)
+    best, last = (Run.open(tmp_path / "run", name).model.state_dict() for name in ("best", "last"))
+    assert all(torch.equal(best[name], tensor) for name, tensor in last.items())
+
+
+def test_a_trained_run_is_found_again_unless_its_settings_differ(tiny_store, tmp_path):
+    first = Run.trained(settings(tiny_store), tmp_path / "run", shown=False)
+    before = (first.folder / "last.safetensors").stat().st_mtime_ns
+    Run.trained(settings(tiny_store), tmp_path / "run", shown=False)
+    assert (first.folder / "last.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(CheckpointError, match="holds a run of other settings"):
+        Run.trained(settings(tiny_store, **{"trainer.seed": 1}), tmp_path / "run", shown=False)
+
+
+def test_the_mean_on_an_ogb_set_is_that_of_ogbs_own_evaluator(tiny_store, tmp_path, monkeypatch):
+    run = Run.create(settings(tiny_store), tmp_path / "run")
+    asked = []
+    monkeypatch.setattr(metrics, "official_mean", lambda *given: asked.append(given[0]) or {})
+    run.evaluate("test")
+    monkeypatch.setattr(type(run.dataset.store), "ogb_set", "ogbg-moltox21")
+    run.evaluate("test")
+    evaluate_part(run, "test", run.everyone)
+    assert set(asked) == {"ogbg-moltox21"}
+    assert len(asked) == 3
+
+
 def test_an_unknown_task_names_the_nearest(tiny_store, tmp_path):
     with pytest.raises(DataError, match="did you mean 'potency'"):
         Run.create(settings(tiny_store, **{"data.tasks": ["potencyy"]}), tmp_path / "run")
@@ -131,6 +183,20 @@ def test_an_unknown_task_names_the_nearest(tiny_store, tmp_path):
 def test_a_folder_without_a_run_says_so(tmp_path):
     with pytest.raises(CheckpointError, match="is no run folder"):
         Run.open(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"tasks": [1]}'])
+def test_a_damaged_run_says_so(tiny_store, tmp_path, text):
+    Run.create(settings(tiny_store), tmp_path / "run")
+    (tmp_path / "run" / "inputs.json").write_text(text)
+    with pytest.raises(CheckpointError, match="is damaged, or no run folder"):
+        Run.open(tmp_path / "run", "none")
+
+
+def test_a_line_of_metrics_that_a_crash_cut_short_is_left_out(tiny_run, tmp_path):
+    text = (tiny_run / "metrics.jsonl").read_text()
+    (tmp_path / "metrics.jsonl").write_text(text + '{"epoch": 2, "st')
+    assert [record["epoch"] for record in read_metrics(tmp_path)] == [0, 1]
 
 
 def test_chosen_tasks_are_the_models_only_tasks(tiny_store, tmp_path):

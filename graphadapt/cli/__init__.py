@@ -5,9 +5,12 @@ progress to standard error.
 """
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from graphadapt import __version__
 from graphadapt.environment.packages import extras_with
@@ -44,19 +47,40 @@ class _LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(context)])
 
+    def make_context(self, *given: Any, **more: Any) -> click.Context:
+        with _one_line():
+            return super().make_context(*given, **more)
+
     def invoke(self, context: click.Context) -> Any:
-        try:
+        with _one_line():
             return super().invoke(context)
-        except GraphAdaptError as error:
-            raise click.ClickException(str(error)) from error
-        except ModuleNotFoundError as error:
-            package = (error.name or "").partition(".")[0]
-            extras = extras_with(package)
-            if not extras:
-                raise
-            raise click.ClickException(
-                f"this command needs the package {package!r}; pip install 'graphadapt[{extras[0]}]'"
-            ) from error
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Turn what a user can cause into one line and exit code 1; faults of the program pass."""
+    try:
+        yield
+    except GraphAdaptError as error:
+        raise click.ClickException(str(error)) from error
+    except NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        text = " ".join(error.format_message().split()).removesuffix(".")
+        command = error.ctx.command_path if error.ctx else "graphadapt"
+        raise click.ClickException(f"{text}; see `{command} --help`") from error
+    except OSError as error:
+        if error.filename is None:  # about no file, so not the user's doing
+            raise
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from error
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        extras = extras_with(package)
+        if not extras:
+            raise
+        raise click.ClickException(
+            f"this command needs the package {package!r}; pip install 'graphadapt[{extras[0]}]'"
+        ) from error
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -102,9 +102,17 @@ def _summary(bundle: Path, contract: "BundleContract") -> str:
             f"largest error {parity.largest_error:.1e} of the answers' scale against float64, "
             f"{parity.repeats} runs at each of batch {sizes} on {threads} threads",
             f"freeze gap on validation: {means or gap.get('missing', 'no metric')}",
-            f'next: echo "CCO" | graphadapt predict {bundle}',
+            f"next: {_trial(bundle, contract)}",
         ]
     )
+
+
+def _trial(bundle: Path, contract: "BundleContract") -> str:
+    """A command that answers something."""
+    if contract.own_columns:
+        columns = ", ".join(contract.own_columns)
+        return f"graphadapt predict {bundle} TABLE, with SMILES and the columns {columns}"
+    return f'echo "CCO" | graphadapt predict {bundle}'
 
 
 def _counted(count: int, noun: str) -> str:

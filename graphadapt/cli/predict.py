@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from graphadapt.errors import ConfigError
+
 if TYPE_CHECKING:
     from graphadapt.data.tables import Table
     from graphadapt.molecules.outcome import Outcome
@@ -62,13 +64,10 @@ def predict(
     from graphadapt.progress import Progress
     from graphadapt.serve.predictor import Predictor
 
+    if as_json and output is not None:
+        raise ConfigError(f"--json is for standard output; {output} is written as its ending says")
     predictor = Predictor(bundle, providers or None, threads)
-    own = [
-        n
-        for block in predictor.contract.feature_blocks
-        if block.kind == "columns"
-        for n in block.columns
-    ]
+    own = predictor.contract.own_columns
     table = read_table(source, smiles_column=smiles_column, columns=own)
     failed, start = 0, 0
     with (

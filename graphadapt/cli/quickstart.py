@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from graphadapt.cli.settings import parse_settings
+from graphadapt.cli.settings import INTERRUPTED, parse_settings
 
 __all__ = ["quickstart"]
 
@@ -35,11 +35,16 @@ def quickstart(folder: Path, graph_only: bool, pairs: tuple[str, ...], as_json: 
     30 targets, 35,633 molecules, no network; under 10 minutes on two CPU cores.
     """
     from graphadapt.quickstart import Quickstart
+    from graphadapt.trainer.loop import Interrupted
 
     def say(text: str) -> None:
         click.echo(text, err=as_json)
 
     stages = Quickstart(folder, graph_only=graph_only, settings=parse_settings(pairs), say=say)
-    figures = stages.run()
+    try:
+        figures = stages.run()
+    except Interrupted as stop:
+        click.echo(f"{stop}; go on with the same command", err=True)
+        raise SystemExit(INTERRUPTED) from None
     if as_json:
         click.echo(json.dumps(figures))

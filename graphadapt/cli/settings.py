@@ -1,4 +1,4 @@
-"""How commands read settings that a user overrides by dotted name."""
+"""What the commands that train share: settings by dotted name, the exit code after Ctrl-C."""
 
 import tomllib
 from collections.abc import Sequence
@@ -6,7 +6,10 @@ from typing import Any
 
 from graphadapt.errors import ConfigError
 
-__all__ = ["parse_settings"]
+__all__ = ["INTERRUPTED", "parse_settings"]
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:

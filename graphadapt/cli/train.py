@@ -5,13 +5,11 @@ from pathlib import Path
 
 import click
 
-from graphadapt.cli.settings import parse_settings
+from graphadapt.cli.settings import INTERRUPTED, parse_settings
 from graphadapt.config import RunConfig
 from graphadapt.errors import ConfigError
 
 __all__ = ["train"]
-
-INTERRUPTED = 130
 
 
 @click.command()
@@ -78,6 +76,8 @@ def _print_result(
     if as_json:
         click.echo(json.dumps(result))
         return
-    shown = "none" if score is None else f"{score:.4f}"
-    click.echo(f"Trained {folder} in {seconds:.0f} s; best validation score {shown}")
+    shown = "no task could be scored on validation cells, so the last weights count as the best"
+    if score is not None:
+        shown = f"best validation score {score:.4f}"
+    click.echo(f"Trained {folder} in {seconds:.0f} s; {shown}")
     click.echo(f"Next: graphadapt evaluate {folder}")

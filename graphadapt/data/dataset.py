@@ -41,8 +41,12 @@ class Dataset:
         """Take the configured tasks; carve validation cells where the split has none.
 
         Raises:
-            DataError: if a task does not exist, or one has no training cell.
+            DataError: if a task does not exist, one has no training cell, or there is no task.
         """
+        if not store.tasks:
+            raise DataError(
+                f"{store.folder} has no task to train; prepare a table that has a column of labels"
+            )
         columns = _columns([task.name for task in store.tasks], config.tasks)
         labels = store.labels_float()[:, columns]
         split = carve_validation(

@@ -116,6 +116,11 @@ class GraphStore:
         return self.settings["source"]
 
     @property
+    def ogb_set(self) -> str:
+        """Name of the OGB set that these molecules are, such as ``ogbg-moltox21``; else empty."""
+        return self.source if self.metric and self.source.startswith("ogbg-") else ""
+
+    @property
     def flag_names(self) -> tuple[str, ...]:
         """Names that :meth:`flags` knows."""
         return tuple(self.settings["flags"])

@@ -12,6 +12,7 @@ from graphadapt.config import ObjectiveConfig
 from graphadapt.model import Answer
 from graphadapt.objective.consistency import structural_regulariser
 from graphadapt.objective.losses import task_losses, weighted_task_loss
+from graphadapt.routing.task_routing import TaskRouting
 from graphadapt.routing.usage import load_imbalance, routing_entropy
 
 __all__ = ["Objective"]
@@ -23,18 +24,27 @@ class Objective:
     .. math:: L = L_\mathrm{task} + \lambda \Omega + \lambda_b B + \lambda_h H
 
     with the structural regulariser Ω, the load imbalance B and the routing entropy H, the last
-    two averaged over sites.
+    two averaged over sites and taken of π, the routes before the threshold: of the gated weights
+    they would push a dropped adapter further away for good.
 
     Args:
         config: λ and the other weights.
         is_binary_T: which tasks are a yes or no.
         relation_TT: relation that Ω reads.
+        routing: of the model, if it routes; B and H read it.
     """
 
-    def __init__(self, config: ObjectiveConfig, is_binary_T: Tensor, relation_TT: Tensor) -> None:
+    def __init__(
+        self,
+        config: ObjectiveConfig,
+        is_binary_T: Tensor,
+        relation_TT: Tensor,
+        routing: TaskRouting | None = None,
+    ) -> None:
         self.config = config
         self.is_binary = is_binary_T
         self.relation = relation_TT
+        self.routing = routing
 
     @property
     def measures(self) -> bool:
@@ -70,11 +80,9 @@ class Objective:
         if self.config.consistency:
             regulariser = structural_regulariser(answer.distances, answer.gates, self.relation)
             total = total + self.config.consistency * regulariser
-        gates = list(answer.gates.values())
-        if self.config.balance and gates:
-            imbalance = torch.stack([load_imbalance(gate_TK) for gate_TK in gates])
-            total = total + self.config.balance * imbalance.mean()
-        if self.config.entropy and gates:
-            entropy = torch.stack([routing_entropy(gate_TK) for gate_TK in gates])
-            total = total + self.config.entropy * entropy.mean()
-        return total
+        if self.routing is None or not (self.config.balance or self.config.entropy):
+            return total
+        routes = self.routing.soft().values()
+        imbalance = torch.stack([load_imbalance(route_TK) for route_TK in routes]).mean()
+        entropy = torch.stack([routing_entropy(route_TK) for route_TK in routes]).mean()
+        return total + self.config.balance * imbalance + self.config.entropy * entropy

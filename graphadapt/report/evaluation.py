@@ -120,6 +120,7 @@ def score_cells(
         cells_PQ,
         [data.tasks[column] for column in columns],
         metric=data.store.metric,
+        ogb_set=data.store.ogb_set,
         flags={name: marked[place] for name, marked in data.flags.items()},
     )
 

@@ -83,11 +83,11 @@ def routing_table(sites: Mapping[str, SiteRouting], *, markdown: bool = False) -
 
 
 def _describe(gate_TK: Tensor, names: list[str]) -> SiteRouting:
-    entropies = [float(routing_entropy(row_K[None])) for row_K in gate_TK]
+    entropies = [max(0.0, float(routing_entropy(row_K[None]))) for row_K in gate_TK]
     used_T = adapters_used(gate_TK)
     return SiteRouting(
         adapters=gate_TK.shape[1],
-        entropy=float(routing_entropy(gate_TK)),
+        entropy=sum(entropies) / len(entropies),
         effective=sum(math.exp(entropy) for entropy in entropies) / len(entropies),
         used=dict(zip(names, used_T.tolist(), strict=True)),
         idle=int((gate_TK.amax(0) == 0).sum()),

@@ -3,7 +3,6 @@
 Shapes: T tasks, K adapters.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from graphadapt.report.size import backbone_trainable, parameter_counts, size_ta
 from graphadapt.report.summary import Summary, counted_kinds, listed_settings
 from graphadapt.report.table import Cell, format_table
 from graphadapt.run import Run
-from graphadapt.trainer.loop import BEST, LAST, METRICS
+from graphadapt.trainer.loop import BEST, LAST, read_metrics
 
 __all__ = ["inspect_run", "inspect_settings"]
 
@@ -119,9 +118,8 @@ def _model_facts(config: RunConfig, model: ComposedModel) -> dict[str, Any]:
 
 def _training(folder: Path) -> dict[str, Any]:
     """Last line of the metrics, and how many there are."""
-    path = folder / METRICS
-    lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    return {"epochs": len(lines), "last": json.loads(lines[-1]) if lines else None}
+    records = read_metrics(folder)
+    return {"epochs": len(records), "last": records[-1] if records else None}
 
 
 def _by_task(model: ComposedModel, gate_TK: NDArray[np.float32]) -> dict[str, list[float]]:

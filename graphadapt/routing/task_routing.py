@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from graphadapt.adapters.site_names import key_of, site_of
 from graphadapt.prior.adapter_graph import AdapterGraph
 from graphadapt.prior.propagation import TaskPropagation
-from graphadapt.routing.gate import gate
+from graphadapt.routing.gate import gate, soft_gate
 from graphadapt.routing.router import Router
 
 __all__ = ["TaskRouting"]
@@ -56,6 +56,13 @@ class TaskRouting(nn.Module):
                 routed_Tp, adapter_Kp = self.exchanges[key](task_Tp, adapter_Kp)
             logits[site_of(key)] = router(routed_Tp, adapter_Kp)
         return logits
+
+    def soft(self) -> dict[str, Tensor]:
+        """π of every site before the threshold, each (T, K) with rows that sum to 1."""
+        return {
+            site: soft_gate(logits_TK, self.temperature)
+            for site, logits_TK in self.logits().items()
+        }
 
     def forward(self) -> dict[str, Tensor]:
         """Gates of every site, each (T, K) with rows that sum to 1."""

@@ -40,7 +40,7 @@ from graphadapt.trainer.distributed import Workers
 from graphadapt.trainer.feed import Feed
 from graphadapt.trainer.optim import build_optimiser, learning_rate
 
-__all__ = ["BEST", "LAST", "METRICS", "Interrupted", "Trainer", "TrainerState"]
+__all__ = ["BEST", "LAST", "METRICS", "Interrupted", "Trainer", "TrainerState", "read_metrics"]
 
 STEPS_BETWEEN_QUESTIONS = 20
 LAST, BEST, METRICS = "last.safetensors", "best.safetensors", "metrics.jsonl"
@@ -122,10 +122,14 @@ class Trainer:
     def fit(self) -> TrainerState:
         """Train from where the state stands to the end.
 
+        Metrics that an earlier sitting wrote for later steps are dropped: they come again.
+
         Raises:
             Interrupted: after the user's Ctrl-C, once the last checkpoint is written.
         """
         self.model.train()
+        if self.workers.is_first:
+            self._drop_metrics_after(self.state.step)
         started = time.monotonic() - self.state.seconds
         with self._stop_on_interrupt():
             while not self.state.finished:
@@ -133,7 +137,9 @@ class Trainer:
         return self.state
 
     def resume(self) -> None:
-        """Continue from the folder's last checkpoint."""
+        """Continue from the folder's last checkpoint; without one, nothing is done yet."""
+        if not (self.folder / LAST).exists():
+            return
         tensors, state = load_tensors(self.folder / LAST)
         groups: dict[str, dict[str, Tensor]] = {"model": {}, "optimiser": {}, "average": {}}
         for full_name, tensor in tensors.items():
@@ -149,8 +155,6 @@ class Trainer:
         if self.average is not None:
             self.average.load(groups["average"])
         self.state = TrainerState(**state)
-        if self.workers.is_first:
-            self._drop_metrics_after(self.state.step)
 
     def _run_epoch(self, started: float) -> None:
         per_epoch = self.sampler.steps_per_epoch
@@ -238,8 +242,10 @@ class Trainer:
         with self.average.swapped_in(self.model) if self.average else nullcontext():
             found = self.score()
             best = self.state.best_score
-            if not math.isnan(found.score) and (best is None or found.score > best):
-                self.state.best_score, self.state.best_epoch = found.score, epoch
+            if best is None or found.score > best:
+                if not math.isnan(found.score):
+                    self.state.best_score, self.state.best_epoch = found.score, epoch
+                # while nothing could be scored, the latest is the best there is
                 if self.workers.is_first:
                     self._save_model(BEST, {"epoch": epoch, "validation": found.mean})
         return {"validation": found.mean}
@@ -290,9 +296,8 @@ class Trainer:
     def _drop_metrics_after(self, step: int) -> None:
         path = self.folder / METRICS
         if path.exists():
-            lines = path.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if json.loads(line)["step"] <= step]
-            write_text(path, "".join(line + "\n" for line in kept))
+            kept = [record for record in read_metrics(self.folder) if record["step"] <= step]
+            write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
 
     @contextmanager
     def _stop_on_interrupt(self) -> Iterator[None]:
@@ -311,6 +316,18 @@ class Trainer:
             yield
         finally:
             signal.signal(signal.SIGINT, previous)
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """What a run folder says of every finished epoch; a line that a crash cut short is left out."""
+    path = folder / METRICS
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return records
 
 
 def _mixed(numbers: Sequence[int]) -> int:

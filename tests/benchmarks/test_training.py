@@ -66,19 +66,21 @@ def test_moleculeace_and_the_ablation_save_what_they_print(
 
 
 def test_a_finished_benchmark_is_read_back_not_trained_again(small_presets, tiny_store, tmp_path):
-    from training import scores, trained
+    from training import scores
 
     from graphadapt.config import RunConfig
+    from graphadapt.errors import CheckpointError
+    from graphadapt.run import Run
 
     config = RunConfig.from_toml("fingerprint").with_settings(
         {"data.store": str(tiny_store), "trainer.epochs": 1}
     )
-    first = scores(trained(config, tmp_path / "run"))
+    first = scores(Run.trained(config, tmp_path / "run"))
     before = (tmp_path / "run" / "last.safetensors").stat().st_mtime_ns
-    assert scores(trained(config, tmp_path / "run")) == first
+    assert scores(Run.trained(config, tmp_path / "run")) == first
     assert (tmp_path / "run" / "last.safetensors").stat().st_mtime_ns == before
-    with pytest.raises(SystemExit, match="other settings"):
-        trained(config.with_settings({"trainer.seed": 1}), tmp_path / "run")
+    with pytest.raises(CheckpointError, match="other settings"):
+        Run.trained(config.with_settings({"trainer.seed": 1}), tmp_path / "run")
 
 
 def test_the_base_table_has_mean_and_spread_in_percent():
@@ -86,3 +88,17 @@ def test_the_base_table_has_mean_and_spread_in_percent():
 
     rows = [{"set": "ogbg_moltox21", "test": {"mean": {"rocauc": value}}} for value in (0.77, 0.78)]
     assert "77.50 ± 0.71" in ogb_base.table(rows)
+
+
+def test_a_small_quickstart_saves_its_figures(
+    small_presets, monkeypatch, tiny_store, tmp_path, capsys
+):
+    import quickstart
+
+    monkeypatch.setenv("GRAPHADAPT_CACHE", str(tmp_path / "cache"))
+    pairs = [f"data.store={tiny_store}", "trainer.epochs=1", "adapters.rank=4"]
+    output = tmp_path / "results.json"
+    run_script(monkeypatch, quickstart, "--graph-only", "--output", output, "--set", *pairs)
+    (row,) = json.loads(output.read_text())["rows"]
+    assert row["test"]["rmse"] > 0
+    assert "5/5" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """The command line as a whole: lazy, one line for a user's mistake, results apart from progress."""
 
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -49,10 +50,32 @@ def test_help_imports_no_command_and_no_numpy():
     assert done.returncode == 0, done.stderr
 
 
-def test_an_unknown_command_is_a_usage_error():
-    result = CliRunner().invoke(main, ["trian"])
-    assert result.exit_code == 2
-    assert "No such command 'trian'" in result.output
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["trian"], r"No such command 'trian'.*; see `graphadapt --help`"),
+        (["--nope"], r"No such option.*--nope.*; see `graphadapt --help`"),
+        (["train"], r"Missing option '-o' / '--output'; see `graphadapt train --help`"),
+        (["evaluate", "nowhere"], r"Invalid value for 'RUN': Directory 'nowhere' does not exist"),
+        (["predict", ".", "--threads", "0"], r"Invalid value for '--threads': 0 is not in .*"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_exit_1(arguments, line):
+    result = CliRunner().invoke(main, arguments, prog_name="graphadapt")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert re.fullmatch(rf"Error: {line}.*\n", result.stderr)
+
+
+def test_no_arguments_show_the_help():
+    assert "Commands:" in CliRunner().invoke(main, []).output
+
+
+def test_a_file_that_cannot_be_written_is_one_line(command, tmp_path):
+    (tmp_path / "file").touch()
+    result = command(lambda: (tmp_path / "file" / "folder").mkdir())
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: {tmp_path}/file/folder: Not a directory\n"
 
 
 @pytest.mark.parametrize("error", [ConfigError, DataError, DependencyError])

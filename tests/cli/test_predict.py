@@ -94,6 +94,13 @@ def test_json_is_one_object_a_line(bundle):
     assert second["answers"] is None
 
 
+def test_json_is_for_standard_output_only(bundle, tmp_path):
+    result = predict(bundle, "-", "--json", "-o", tmp_path / "answers.csv", text="CC\n")
+    assert result.exit_code == 1
+    assert "answers.csv is written as its ending says" in result.stderr
+    assert not (tmp_path / "answers.csv").exists()
+
+
 @pytest.mark.parametrize("size", [1, 2, 100])
 def test_the_batch_size_changes_nothing(bundle, size):
     smiles = ["C" * length for length in range(1, 8)]

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from graphadapt.data.ogb_layout import is_ogb_folder, ogb_source
+from graphadapt.data.prepare import prepare
 from graphadapt.data.ragged import GraphColumns
 from graphadapt.data.split import SPLIT_CODES, TEST, TRAIN, UNUSED, VALID
+from graphadapt.data.store import GraphStore
 from graphadapt.data.tables import read_table
 from graphadapt.errors import DataError
 from graphadapt.molecules.featurise import featurise_smiles
@@ -90,6 +92,8 @@ def test_a_known_set_takes_its_metric_from_ogb(folder):
     pytest.importorskip("ogb")
     known = folder.rename(folder.with_name("ogbg_molmuv"))
     assert ogb_source(known).metric == "ap"
+    prepare(ogb_source(known), known.parent / "store", shown=False)
+    assert GraphStore(known.parent / "store").ogb_set == "ogbg-molmuv"
 
 
 def spoil_text(name, change):

@@ -93,6 +93,7 @@ def test_what_is_written_is_read_back(tmp_path, case):
     assert store.tasks == tuple(case["tasks"])
     assert store.task_names == tuple(task.name for task in case["tasks"])
     assert store.metric == "ap"
+    assert store.ogb_set == ""
     assert store.source == "test"
     np.testing.assert_array_equal(store.labels_float(), case["labels"])
     missing = np.isnan(case["labels"])

@@ -18,6 +18,7 @@ from graphadapt.export.onnx_file import write_onnx
 from graphadapt.export.parity import Probes
 from graphadapt.export.restate import restate
 from graphadapt.freeze import FrozenModel
+from graphadapt.graphs.batch import GraphTable
 from graphadapt.molecules.features import FeatureBlock
 from graphadapt.molecules.featurise import MoleculeArrays, featurise_smiles
 from graphadapt.readout.features import FeatureEmbedding
@@ -50,20 +51,22 @@ def molecules() -> list[MoleculeArrays]:
 
 @pytest.fixture(scope="session")
 def make_backbone() -> Callable[..., nn.Module]:
-    """``make_backbone(kind, **settings)`` at random weights and statistics."""
+    """``make_backbone(kind, **settings)`` at random weights, with the norms' own statistics."""
+    probes = GraphTable.from_molecules(Probes().molecules)
 
     def make(kind: str, **settings: object) -> nn.Module:
         settings = {"width": 16, "layers": 3, "message_passing": "tensor", **settings}
         backbone = build_backbone(BackboneConfig(kind=kind, **settings))
         for norm in backbone.modules():
             if isinstance(norm, nn.BatchNorm1d):
-                norm.running_mean.normal_(0, 0.3)
-                norm.running_var.uniform_(0.5, 2)
+                norm.momentum = None
                 nn.init.uniform_(norm.weight, -1.5, 1.5)
                 nn.init.normal_(norm.bias, 0, 0.3)
         for name, parameter in backbone.named_parameters():
             if name.endswith(("epsilon", "virtual_node.first")):
                 nn.init.normal_(parameter, 0, 0.3)
+        with torch.no_grad():
+            backbone(probes.gather(torch.arange(len(probes))))
         return backbone
 
     return make
@@ -112,7 +115,7 @@ def export_of(make_backbone, make_frozen) -> Callable[[str], Exported]:
         is_count = [block.kind == "counts" for block in blocks for _ in range(block.width)]
         frozen = make_frozen(backbone, embedding_of(torch.tensor(is_count)) if blocks else None)
         plain = restate(frozen)
-        example = collate(*Probes(blocks).take(np.arange(24)), merge=True)
+        example = collate(*Probes(blocks).take(np.arange(24)))
         return Exported(frozen, plain, blocks, write_onnx(plain, example))
 
     return make

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from graphadapt.errors import DataError
 from graphadapt.export.collate import (
     MAX_SLOTS,
-    MERGE_FROM,
     SILENT,
     collate,
     inputs_for,
@@ -95,15 +94,6 @@ def test_merging_finds_equal_atoms_within_and_environments_across_graphs():
     assert arrays["kind_features"].shape[0] == 1
     assert arrays["environment_kind"].shape[0] == 1
     np.testing.assert_array_equal(arrays["graph_atoms"], [[6, 0], [0, 6]])
-
-
-def test_merging_is_for_large_batches(molecules):
-    ethanol = featurise_smiles("CCO")
-    assert collate([ethanol])["graph_atoms"].shape == (1, 3)
-    symmetric = featurise_smiles("CCC")
-    count = -(-MERGE_FROM // 3)
-    assert collate([symmetric] * count)["graph_atoms"].shape == (count, 2 * count)
-    assert collate([symmetric] * (count - 1))["graph_atoms"].shape[1] == 3 * (count - 1)
 
 
 @pytest.mark.parametrize("merge", [True, False])

@@ -46,6 +46,13 @@ def test_text_and_back_changes_nothing(contract):
     assert BundleContract.from_text(contract.to_text()) == contract
 
 
+def test_own_columns_are_those_that_molecules_must_come_with(contract):
+    assert contract.own_columns == ()
+    block = FeatureBlock(kind="columns", columns=("pH", "dose"))
+    blocks = (*contract.feature_blocks, block)
+    assert replace(contract, feature_blocks=blocks).own_columns == ("pH", "dose")
+
+
 def test_layout_does_not_matter_to_the_hash(contract):
     table = json.loads(contract.to_text())
     turned = dict(reversed(table.items()))

@@ -90,7 +90,9 @@ def stand_ins(monkeypatch):
     def put(wrong):
         monkeypatch.setattr(parity, "open_session", lambda *_: Session(wrong))
         monkeypatch.setattr(parity, "Reference", Reference)
-        monkeypatch.setattr(parity, "inputs_for", lambda reads, rows, features: {"rows": rows})
+        monkeypatch.setattr(
+            parity, "inputs_for", lambda reads, rows, features, merge: {"rows": rows}
+        )
         monkeypatch.setattr(Probes, "take", lambda self, rows: (rows, None))
 
     return put

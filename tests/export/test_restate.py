@@ -26,7 +26,7 @@ BACKBONES = [
 ]
 
 
-def plain_answers(frozen, molecules, features=None, merge=None):
+def plain_answers(frozen, molecules, features=None, merge=True):
     model = restate(frozen, torch.float64)
     arrays = collate(molecules, features, merge=merge)
     inputs = {name: torch.from_numpy(arrays[name]) for name in model.reads}
@@ -111,3 +111,16 @@ def test_only_needed_arrays_are_read(make_backbone, make_frozen):
     assert reads["gcn"] - reads["gin"] == {"kind_degree"}
     one_layer = restate(make_frozen(make_backbone("gin", layers=1))).reads
     assert not {"atom_source", "atom_bond", "atom_slots"} & set(one_layer)
+
+
+def test_looking_for_equal_atoms_pays_sooner_where_rows_are_dear(make_backbone, make_frozen):
+    found = [
+        restate(make_frozen(make_backbone("gin-virtual-node", width=width, layers=5))).merge_from
+        for width in (16, 128, 300)
+    ]
+    assert found[0] > 10**6 > found[1] > found[2]
+    assert found[2] < 32 < found[1] < 256
+
+
+def test_features_alone_have_no_atoms_to_look_for(make_frozen, feature_embedding):
+    assert restate(make_frozen(None, feature_embedding)).merge_from > 10**6

@@ -18,7 +18,7 @@ def test_a_session_on_the_cpu_has_the_threads_asked_for():
     options = session.get_session_options()
     assert session.get_providers() == [CPU]
     assert options.intra_op_num_threads == 2
-    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert options.get_session_config_entry("session.force_spinning_stop") == "1"
 
 
 def test_a_provider_that_is_not_installed_is_named():

@@ -50,6 +50,15 @@ def test_answers_do_not_depend_on_threads_or_batches(make_bundle):
         np.testing.assert_array_equal(result, results[0])
 
 
+def test_equal_atoms_are_merged_in_batches_that_are_large_enough(make_bundle):
+    predictor = Predictor(make_bundle(merge_from=20), threads=1)
+    rows = [
+        predictor.arrange([featurise_smiles("CCC")] * count)[0].inputs["graph_atoms"].shape[1]
+        for count in (6, 7)
+    ]
+    assert rows == [6 * 3, 7 * 2]
+
+
 def test_features_come_from_the_smiles_and_the_users_columns(make_bundle):
     predictor = Predictor(make_bundle(("features", "graph_atoms"), (COUNTS, COLUMNS)))
     values = predictor.predict(["CCO", "C"], {"pH": [7.5, 7.0], "dose": [100.0, 0.5]}).values

@@ -38,6 +38,7 @@ def settings(store: Path, **more) -> RunConfig:
             "trainer.epochs": 3,
             "trainer.average": 0.9,
             "trainer.checkpoint_seconds": 0.0,
+            "trainer.precision": "float32",
             "trainer.device": "cpu",
             **more,
         }
@@ -141,6 +142,19 @@ def test_a_stop_inside_an_epoch_keeps_the_epochs_mean_loss(tiny_store, tmp_path,
         trainer.fit()
     assert trainer.state.step == 1
     Run.open(tmp_path / "run", "none").train(resume=True, shown=False)
+    assert_same_outcome(tmp_path / "run", uninterrupted)
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_anew(tiny_store, tmp_path, uninterrupted):
+    Run.create(settings(tiny_store), tmp_path / "run")
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"epoch": 0, "step": 3}\n')
+    Run.open(tmp_path / "run", "none").train(resume=True, shown=False)
+    assert_same_outcome(tmp_path / "run", uninterrupted)
+
+
+def test_its_folder_may_be_given_to_another_run(tiny_store, tmp_path, uninterrupted):
+    Run.create(settings(tiny_store, **{"trainer.epochs": 9}), tmp_path / "run")
+    Run.create(settings(tiny_store), tmp_path / "run").train(shown=False)
     assert_same_outcome(tmp_path / "run", uninterrupted)
 
 
