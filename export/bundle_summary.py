@@ -84,7 +84,10 @@ def _metrics(contract: BundleContract) -> str:
     """The freeze gap as a table, whatever else there is as it stands."""
     others = {name: value for name, value in contract.metrics.items() if name != "freeze_gap"}
     lines = _listed(others)
-    if found := contract.metrics.get("freeze_gap"):
+    found = contract.metrics.get("freeze_gap", {})
+    if "missing" in found:
+        lines.append(f"freeze gap not measured: {found['missing']}")
+    elif found:
         rows: list[list[Cell]] = [
             [metric, value, found["frozen"][metric], found["gap"][metric]]
             for metric, value in found["soft"].items()

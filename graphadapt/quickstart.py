@@ -93,7 +93,7 @@ class Quickstart:
         comparisons = self._compare(run, bundles["all"])
         seconds = time.monotonic() - start
         self.say(f"\nFinished in {seconds:.0f} s.")
-        self._next_steps()
+        self._next_steps(run)
         return {
             "seconds": round(seconds, 1),
             "test": test.mean,
@@ -111,7 +111,7 @@ class Quickstart:
 
     def _test(self, run: Run) -> Evaluation:
         found = run.evaluate("test")
-        self.say("\n3/5 Test molecules of every target, RMSE in log units")
+        self.say("\n3/5 Test molecules of every target, in the units of its labels")
         self.say(task_table(found))
         if run.config.data.store != BUNDLED:
             return found
@@ -183,13 +183,13 @@ class Quickstart:
             len(rows), error, 1e3 * median(seconds["torch"]), 1e3 * median(seconds["onnx"])
         )
 
-    def _next_steps(self) -> None:
-        folder = self.folder
+    def _next_steps(self, run: Run) -> None:
+        folder, task = self.folder, run.inputs.tasks[0].name
         steps: Sequence[str] = (
             f"echo 'CC(=O)Oc1ccccc1C(=O)O' | graphadapt predict {folder}/bundle-five",
             f"graphadapt inspect {folder}/run --plot routing.png",
             f"graphadapt evaluate {folder}/run --awa",
-            f"graphadapt export {folder}/run -o my-bundle --tasks {FIVE_TARGETS[0]} --top-m 3",
+            f"graphadapt export {folder}/run -o my-bundle --tasks {task} --top-m 3",
             "graphadapt prepare my-assays.csv -o my-store --features counts",
             "graphadapt train full-graph -o my-graph --set data.store=my-store",
             "graphadapt train full -o my-run --set data.store=my-store "

@@ -1,5 +1,7 @@
 """A bundle is described from its contract, and damage to its files is seen."""
 
+from dataclasses import replace
+
 import pytest
 
 from graphadapt.data.store import TaskInfo
@@ -92,3 +94,11 @@ def test_a_changed_contract_is_refused(bundle):
 def test_a_folder_without_contract_is_refused(tmp_path):
     with pytest.raises(BundleError, match=r"has no readable bundle\.json"):
         inspect_bundle(tmp_path)
+
+
+def test_a_freeze_gap_that_was_not_measured_says_why(bundle):
+    contract = BundleContract.from_text((bundle / "bundle.json").read_text("utf-8"))
+    changed = replace(contract, metrics={"freeze_gap": {"missing": "no store at stores/gone"}})
+    (bundle / "bundle.json").write_text(changed.to_text(), encoding="utf-8")
+    text = inspect_bundle(bundle).to_text()
+    assert "freeze gap not measured: no store at stores/gone" in text
