@@ -2,8 +2,9 @@
 
     python benchmarks/moleculeace.py --runs runs/moleculeace
 
-Three runs, each resumable: `fingerprint` (the peer: no graph, no adapter), `graph` (the preset
-`full-graph`: graphs alone) and `full` (fingerprints and adapters on the frozen graph network).
+Four runs, each resumable: `fingerprint` (the peer: no graph, no adapter), `graph` (the preset
+`full-graph`: graphs and plain heads), and the preset `full` on that network, frozen: adapters with
+graphs alone, and with fingerprints.
 """
 
 import argparse
@@ -31,6 +32,10 @@ def main() -> None:
         stages = {
             "fingerprint": ("fingerprint", {}),
             "graph": ("full-graph", {}),
+            "full, graph only": (
+                "full",
+                {"backbone.weights": str(graph), "features.blocks": []},
+            ),
             "full": ("full", {"backbone.weights": str(graph)}),
         }
         for name, (preset, more) in stages.items():
@@ -38,7 +43,8 @@ def main() -> None:
             if options.epochs:
                 settings["trainer.epochs"] = options.epochs
             config = RunConfig.from_toml(preset).with_settings(settings)
-            found = scores(Run.trained(config, options.runs / f"{name}-{seed}"))
+            folder = options.runs / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
+            found = scores(Run.trained(config, folder))
             rows.append({"run": name, "seed": seed, **found})
             save_results(options.output, rows, seeds=options.seeds)
     print(table(rows))

@@ -48,7 +48,8 @@ def main() -> None:
         "--output", type=Path, default=Path("benchmarks/results/prior_ablation.json")
     )
     options = parser.parse_args()
-    backbone = Run.settings(options.backbone).to_dict()["backbone"]
+    base = Run.settings(options.backbone)
+    backbone = base.to_dict()["backbone"]
     rows = []
     for seed in options.seeds:
         for name, more in variants(options.mixed_sampler).items():
@@ -56,7 +57,8 @@ def main() -> None:
                 **{f"backbone.{key}": value for key, value in backbone.items()},
                 "backbone.weights": str(options.backbone),
                 "backbone.train": "frozen",
-                "data.store": Run.settings(options.backbone).data.store,
+                "data.store": base.data.store,
+                "data.validation_fraction": base.data.validation_fraction,
                 "trainer.seed": seed,
                 "trainer.epochs": options.epochs,
                 **more,

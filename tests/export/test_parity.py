@@ -22,8 +22,8 @@ from graphadapt.molecules.features import FeatureBlock
     [
         ("gin-virtual-node", 200),
         ("gcn-virtual-node", 200),
-        ("neural-fingerprint", 30),
-        ("none", 30),
+        ("neural-fingerprint", 200),
+        ("none", 200),
     ],
     indirect=["exported"],
 )
