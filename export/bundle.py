@@ -90,11 +90,15 @@ def write_bundle(
 
 
 def check_target(folder: Path) -> None:
-    """Refuse to write over anything that is not a bundle.
+    """Refuse to write over anything that is not a bundle, or where nothing can be written.
 
     Raises:
-        BundleError: if ``folder`` is a file, or a folder of something else.
+        BundleError: if ``folder`` is a file, a folder of something else, or in a place that is
+            not writable.
     """
+    place = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not os.access(place, os.W_OK):
+        raise BundleError(f"{folder} cannot be written: {place} is read-only for this user")
     if not folder.exists() or is_bundle(folder):
         return
     if not folder.is_dir():

@@ -1,6 +1,8 @@
 """``graphadapt train``: from a settings file or preset to a run folder."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -47,7 +49,7 @@ def train(
     if resume and (config or pairs):
         raise ConfigError("--resume takes its settings from the run folder; leave CONFIG and --set")
     settings = Run.settings(folder) if resume else _new_settings(config, pairs)
-    with process_group(resolve_device(settings.trainer.device)) as workers:
+    with _memory_in_one_line(), process_group(resolve_device(settings.trainer.device)) as workers:
         run = Run.open(folder, "none") if resume else Run.create(settings, folder, workers=workers)
         try:
             state = run.train(resume=resume, workers=workers)
@@ -56,6 +58,20 @@ def train(
             raise SystemExit(INTERRUPTED) from None
         if workers.is_first:
             _print_result(folder, state.best_epoch, state.best_score, state.seconds, as_json)
+
+
+@contextmanager
+def _memory_in_one_line() -> Iterator[None]:
+    """Turn torch's failed allocation, a plain RuntimeError on a CPU, into advice."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "memory" not in str(error):
+            raise
+        raise ConfigError(
+            f"out of memory ({str(error).splitlines()[0]}); lower sampler.batch_size, "
+            "backbone.width or adapters.count, and go on with --resume where training had begun"
+        ) from error
 
 
 def _new_settings(config: str | None, pairs: tuple[str, ...]) -> RunConfig:

@@ -49,7 +49,12 @@ def test_moleculeace_and_the_ablation_save_what_they_print(
     common = ("--epochs", 1, "--runs", runs, "--output", results)
     run_script(monkeypatch, moleculeace, "--store", tiny_store, *common)
     saved = json.loads(results.read_text())
-    assert [row["run"] for row in saved["rows"]] == ["fingerprint", "graph", "full, graph only", "full"]
+    assert [row["run"] for row in saved["rows"]] == [
+        "fingerprint",
+        "graph",
+        "full, graph only",
+        "full",
+    ]
     assert {"command", "machine", "versions", "seeds"} <= saved.keys()
     printed = capsys.readouterr().out
     for row in saved["rows"]:

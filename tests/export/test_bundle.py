@@ -112,3 +112,9 @@ def test_a_file_that_is_not_equal_is_not_written(frozen, tmp_path, monkeypatch):
 def test_features_that_do_not_fit_are_counted(frozen, tmp_path):
     with pytest.raises(ConfigError, match=r"reads 0 .* features, the feature blocks make 16"):
         write_bundle(frozen, tmp_path / "b", feature_blocks=[FeatureBlock(kind="counts", size=16)])
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda place, mode: False)
+    with pytest.raises(BundleError, match=r"new cannot be written: .* is read-only"):
+        check_target(tmp_path / "deep" / "new")
