@@ -31,6 +31,7 @@ def small_presets(monkeypatch):
                 "backbone.fingerprint_width": 8,
                 "backbone.embedding_width": 8,
                 "features.hidden": [8],
+                "adapters.rank": 4,
                 "sampler.batch_size": 16,
                 "trainer.device": "cpu",
             }
