@@ -59,7 +59,7 @@ def test_moleculeace_and_the_ablation_save_what_they_print(
     assert {"command", "machine", "versions", "seeds"} <= saved.keys()
     printed = capsys.readouterr().out
     for row in saved["rows"]:
-        assert f"{row['test']['mean']['rmse']:.4g}" in printed
+        assert f"{round(row['test']['mean']['rmse'], 4):.4g}" in printed
 
     run_script(
         monkeypatch, prior_ablation, "--backbone", runs / "graph-0", "--seeds", 0, 1, *common
