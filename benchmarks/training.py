@@ -10,7 +10,7 @@ from typing import Any
 
 from graphadapt.run import Run
 from graphadapt.trainer.checkpoint import load_tensors
-from graphadapt.trainer.loop import LAST
+from graphadapt.trainer.run_folder import LAST
 
 __all__ = ["scores"]
 

@@ -14,7 +14,6 @@ Shapes: G molecules, T tasks.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from graphadapt.assemble import ModelInputs, assemble, feature_statistics
+from graphadapt.backbone.checkpoints import load_backbone, set_trainable
 from graphadapt.config import RelationConfig, RunConfig
 from graphadapt.data.bundled import BUNDLED, open_store
 from graphadapt.data.dataset import Dataset
@@ -40,8 +40,10 @@ from graphadapt.routing.composition import uniform_composition
 from graphadapt.trainer.checkpoint import load_tensors, write_text
 from graphadapt.trainer.distributed import Workers
 from graphadapt.trainer.feed import Feed
-from graphadapt.trainer.loop import BEST, LAST, METRICS, Trainer, TrainerState
+from graphadapt.trainer.fine_tuning import FineTuning
+from graphadapt.trainer.loop import Trainer, TrainerState
 from graphadapt.trainer.precision import resolve_device, resolve_precision
+from graphadapt.trainer.run_folder import BEST, LAST, METRICS
 
 __all__ = ["Run"]
 
@@ -206,45 +208,37 @@ class Run:
             torch.set_num_threads(self.config.trainer.threads)
         workers = workers or Workers()
         self._freeze_backbone()
-        trainer = self._trainer(workers, shown)
+        trainer = Trainer(
+            self._learner(workers), self.config.trainer, self.folder, workers=workers, shown=shown
+        )
         if resume:
             trainer.resume()
         if self.model.backbone_is_frozen and not self.model.sites:
             self.feed.cache_embeddings(self.model, shown=shown and workers.is_first)
         return trainer.fit()
 
-    def _trainer(self, workers: Workers, shown: bool) -> Trainer:
+    def _learner(self, workers: Workers) -> FineTuning:
         config, data, feed = self.config, self.dataset, self.feed
-        return Trainer(
-            self.model,
-            feed,
-            TaskSampler(
-                data.cells("train"),
-                self.relations["sampler"].weights,
-                config.sampler,
-                config.trainer.seed,
-                workers.world,
-            ),
-            config,
-            self.folder,
-            objective=Objective(
-                config.objective,
-                torch.from_numpy(data.is_binary).to(feed.device),
-                torch.from_numpy(self.relations["regulariser"].weights).to(feed.device),
-                self.model.routing,
-            ),
-            score=lambda: self.evaluate("valid"),
-            workers=workers,
-            shown=shown,
+        sampler = TaskSampler(
+            data.cells("train"),
+            self.relations["sampler"].weights,
+            config.sampler,
+            config.trainer.seed,
+            workers.world,
         )
+        objective = Objective(
+            config.objective,
+            torch.from_numpy(data.is_binary).to(feed.device),
+            torch.from_numpy(self.relations["regulariser"].weights).to(feed.device),
+            self.model.routing,
+        )
+        return FineTuning(self.model, feed, sampler, objective, lambda: self.evaluate("valid"))
 
     def _freeze_backbone(self) -> None:
         backbone, settings = self.model.backbone, self.config.backbone
         if backbone is None or settings.train == "all":
             return
-        backbone.requires_grad_(False)
-        if settings.train == "partly":
-            _thaw(backbone, settings.train_layers)
+        set_trainable(backbone, settings.train_layers)
 
     def _write_settings(self) -> None:
         for name, relation in self.relations.items():
@@ -362,25 +356,7 @@ def _start_backbone(model: ComposedModel, config: RunConfig) -> None:
         for name, tensor in _model_tensors(path).items()
         if name.startswith("backbone.")
     }
-    try:
-        model.backbone.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"the weights in {path} do not fit this backbone; give it the same kind, layers "
-            f"and width: {str(error).splitlines()[-1].strip()}"
-        ) from error
-
-
-def _thaw(backbone: torch.nn.Module, patterns: tuple[str, ...]) -> None:
-    names = [name for name, _ in backbone.named_parameters()]
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise ConfigError(
-                f"backbone.train_layers pattern {pattern!r} matches no parameter; "
-                f"there are {', '.join(names)}"
-            )
-    for name, parameter in backbone.named_parameters():
-        parameter.requires_grad_(any(fnmatchcase(name, pattern) for pattern in patterns))
+    load_backbone(model.backbone, tensors, path)
 
 
 def _read_settings(folder: Path) -> tuple[RunConfig, ModelInputs]:

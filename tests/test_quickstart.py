@@ -9,7 +9,7 @@ from graphadapt.cli import main
 from graphadapt.errors import CheckpointError
 from graphadapt.quickstart import Quickstart
 from graphadapt.run import Run
-from graphadapt.trainer.loop import Interrupted
+from graphadapt.trainer.interrupt import Interrupted
 
 SMALL = {
     "backbone.width": 8,

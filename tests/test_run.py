@@ -13,7 +13,7 @@ from graphadapt.errors import CheckpointError, ConfigError, DataError
 from graphadapt.objective import metrics
 from graphadapt.report.evaluation import evaluate_part
 from graphadapt.run import Run
-from graphadapt.trainer.loop import read_metrics
+from graphadapt.trainer.run_folder import read_metrics
 
 
 def settings(store, **more):

@@ -35,7 +35,7 @@ def quickstart(folder: Path, graph_only: bool, pairs: tuple[str, ...], as_json: 
     30 targets, 35,633 molecules, no network; under 10 minutes on two CPU cores.
     """
     from graphadapt.quickstart import Quickstart
-    from graphadapt.trainer.loop import Interrupted
+    from graphadapt.trainer.interrupt import Interrupted
 
     def say(text: str) -> None:
         click.echo(text, err=as_json)

@@ -43,7 +43,7 @@ def train(
     """
     from graphadapt.run import Run
     from graphadapt.trainer.distributed import process_group
-    from graphadapt.trainer.loop import Interrupted
+    from graphadapt.trainer.interrupt import Interrupted
     from graphadapt.trainer.precision import resolve_device
 
     if resume and (config or pairs):

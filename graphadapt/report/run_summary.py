@@ -24,7 +24,7 @@ from graphadapt.report.size import backbone_trainable, parameter_counts, size_ta
 from graphadapt.report.summary import Summary, counted_kinds, listed_settings
 from graphadapt.report.table import Cell, format_table
 from graphadapt.run import Run
-from graphadapt.trainer.loop import BEST, LAST, read_metrics
+from graphadapt.trainer.run_folder import BEST, LAST, read_metrics
 
 __all__ = ["inspect_run", "inspect_settings"]
 

@@ -1,32 +1,23 @@
-"""Epochs of steps: loss, gradient, schedule, validation, saving and resuming.
+"""Epochs of steps: gradient, schedule, validation, saving and resuming.
 
 Every random choice is a function of the seed and the step number, so a resumed run takes
 the steps that an uninterrupted one would.
-
-Shapes: T tasks, P rows of a step.
 """
 
-import json
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from graphadapt.config import RunConfig
-from graphadapt.data.sampler import TaskSampler
+from graphadapt.config import TrainerConfig
 from graphadapt.errors import CheckpointError
-from graphadapt.model import ComposedModel
-from graphadapt.objective.metrics import Evaluation
-from graphadapt.objective.total import Objective
 from graphadapt.progress import Progress
 from graphadapt.trainer.average import WeightAverage
 from graphadapt.trainer.checkpoint import (
@@ -34,20 +25,17 @@ from graphadapt.trainer.checkpoint import (
     optimiser_state,
     restore_optimiser,
     save_tensors,
-    write_text,
 )
 from graphadapt.trainer.distributed import Workers
-from graphadapt.trainer.feed import Feed
+from graphadapt.trainer.interrupt import Interrupted, InterruptWatch
+from graphadapt.trainer.learner import Learner
 from graphadapt.trainer.optim import build_optimiser, learning_rate
+from graphadapt.trainer.run_folder import BEST, LAST, append_metrics, drop_metrics_after
 
-__all__ = ["BEST", "LAST", "METRICS", "Interrupted", "Trainer", "TrainerState", "read_metrics"]
+__all__ = ["Trainer", "TrainerState"]
 
-STEPS_BETWEEN_QUESTIONS = 20
-LAST, BEST, METRICS = "last.safetensors", "best.safetensors", "metrics.jsonl"
-
-
-class Interrupted(Exception):  # noqa: N818 - it is no error
-    """The user stopped the run; its last checkpoint is written."""
+STEPS_BETWEEN_QUESTIONS: Final = 20
+"""Steps after which several processes agree on whether to stop or save."""
 
 
 @dataclass(slots=True)
@@ -69,55 +57,43 @@ class TrainerState:
 
 
 class Trainer:
-    """Train a composed model and leave its checkpoints and metrics in a folder.
+    """Train a model and leave its checkpoints and metrics in a folder.
 
     Args:
-        model: on the device of ``feed``.
-        feed: the molecules.
-        sampler: what each step reads.
-        config: resolved settings.
+        learner: the model and what each step asks of it.
+        settings: steps, optimiser, saving.
         folder: run folder.
-        objective: loss of a step.
-        score: validation metrics of the model as it is when called.
         workers: the processes that train together.
         shown: whether progress is shown.
     """
 
     def __init__(
         self,
-        model: ComposedModel,
-        feed: Feed,
-        sampler: TaskSampler,
-        config: RunConfig,
+        learner: Learner,
+        settings: TrainerConfig,
         folder: Path,
         *,
-        objective: Objective,
-        score: Callable[[], Evaluation],
         workers: Workers | None = None,
         shown: bool = True,
     ) -> None:
-        self.model, self.feed, self.sampler, self.folder = model, feed, sampler, folder
-        self.config = config
-        self.objective = objective
-        self.score = score
+        self.learner, self.settings, self.folder = learner, settings, folder
+        self.model = learner.model
         self.workers = workers or Workers()
         self.shown = shown and self.workers.is_first
         self.state = TrainerState()
-        self.optimiser = build_optimiser(model, config.trainer)
-        self.average = (
-            WeightAverage(model, config.trainer.average) if config.trainer.average else None
-        )
+        self.optimiser = build_optimiser(self.model, settings)
+        self.average = WeightAverage(self.model, settings.average) if settings.average else None
         self._names: dict[Tensor, str] = {
-            parameter: name for name, parameter in model.named_parameters()
+            parameter: name for name, parameter in self.model.named_parameters()
         }
-        self._stop_asked = False
+        self._interrupt = InterruptWatch()
         self._last_loss = math.nan
         self._last_save = time.monotonic()
 
     @property
     def total_steps(self) -> int:
         """Steps of the whole run."""
-        return self.config.trainer.epochs * self.sampler.steps_per_epoch
+        return self.settings.epochs * self.learner.steps_per_epoch
 
     def fit(self) -> TrainerState:
         """Train from where the state stands to the end.
@@ -129,9 +105,9 @@ class Trainer:
         """
         self.model.train()
         if self.workers.is_first:
-            self._drop_metrics_after(self.state.step)
+            drop_metrics_after(self.folder, self.state.step)
         started = time.monotonic() - self.state.seconds
-        with self._stop_on_interrupt():
+        with self._interrupt:
             while not self.state.finished:
                 self._run_epoch(started)
         return self.state
@@ -157,9 +133,9 @@ class Trainer:
         self.state = TrainerState(**state)
 
     def _run_epoch(self, started: float) -> None:
-        per_epoch = self.sampler.steps_per_epoch
+        per_epoch = self.learner.steps_per_epoch
         epoch, first = divmod(self.state.step, per_epoch)
-        label = f"Epoch {epoch + 1}/{self.config.trainer.epochs}"
+        label = f"Epoch {epoch + 1}/{self.settings.epochs}"
         rows_seen, clock = 0, time.monotonic()
         losses: list[Tensor] = []
         with Progress(per_epoch, label, shown=self.shown) as progress:
@@ -182,46 +158,27 @@ class Trainer:
         self._finish_epoch(epoch, rows_seen / (time.monotonic() - clock), started)
 
     def _step(self, step: int) -> tuple[Tensor, int]:
-        draw = self.sampler.draw(step)
-        device = self.feed.device
-        rows = torch.from_numpy(
-            self.sampler.shard(draw.rows, self.workers.rank, self.workers.world)
-        )
-        composition_T = torch.from_numpy(draw.composition).float().to(device)
-        settings = self.config.trainer
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(step, self.total_steps, settings)
-        torch.manual_seed(_mixed([settings.seed, step, self.workers.rank]))
+            group["lr"] = learning_rate(step, self.total_steps, self.settings)
+        torch.manual_seed(_mixed([self.settings.seed, step, self.workers.rank]))
         self.optimiser.zero_grad(set_to_none=True)
-        loss = self._loss(rows, composition_T)
-        torch.autograd.backward(loss)
+        found = self.learner.loss(step, self.workers)
+        torch.autograd.backward(found.loss)
         self.workers.sum_gradients(self.model.parameters())
-        if settings.clip:
-            torch.nn.utils.clip_grad_norm_(self._names, settings.clip)
+        if self.settings.clip:
+            torch.nn.utils.clip_grad_norm_(self._names, self.settings.clip)
         self.optimiser.step()
         if self.average is not None:
             self.average.update(self.model, step)
-        return loss.detach(), len(draw.rows)
-
-    def _loss(self, rows_P: Tensor, composition_T: Tensor) -> Tensor:
-        answer = self.feed.answer(
-            self.model, rows_P, composition_T, measures=self.objective.measures
-        )
-        return self.objective(
-            answer,
-            self.feed.targets[rows_P.to(self.feed.device)],
-            composition_T,
-            sum_over_workers=self.workers.sum,
-            workers=self.workers.world,
-        )
+        return found.loss.detach(), found.molecules
 
     def _finish_epoch(self, epoch: int, rate: float, started: float) -> None:
-        settings = self.config.trainer
+        settings = self.settings
         self.workers.share_buffers(self.model)
         record: dict[str, Any] = {
             "epoch": epoch,
             "step": self.state.step,
-            "loss": self.state.loss_sum / self.sampler.steps_per_epoch,
+            "loss": self.state.loss_sum / self.learner.steps_per_epoch,
             "molecules_per_second": round(rate, 1),
         }
         is_last = epoch + 1 == settings.epochs
@@ -234,21 +191,20 @@ class Trainer:
         self.state.seconds = time.monotonic() - started
         record["seconds"] = round(self.state.seconds, 2)
         if self.workers.is_first:
-            with (self.folder / METRICS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
+            append_metrics(self.folder, record)
         self._save_last()
 
     def _validate(self, epoch: int) -> dict[str, Any]:
         with self.average.swapped_in(self.model) if self.average else nullcontext():
-            found = self.score()
+            found = self.learner.score()
             best = self.state.best_score
             if best is None or found.score > best:
                 if not math.isnan(found.score):
                     self.state.best_score, self.state.best_epoch = found.score, epoch
                 # while nothing could be scored, the latest is the best there is
                 if self.workers.is_first:
-                    self._save_model(BEST, {"epoch": epoch, "validation": found.mean})
-        return {"validation": found.mean}
+                    self._save_model(BEST, {"epoch": epoch, "validation": dict(found.mean)})
+        return {"validation": dict(found.mean)}
 
     def _save_model(self, name: str, state: Mapping[str, Any]) -> None:
         save_tensors(self.folder / name, self.model.state_dict(), state)
@@ -271,13 +227,13 @@ class Trainer:
 
     def _asked(self) -> tuple[bool, bool]:
         """Whether to stop and whether to save now; several processes agree every few steps."""
-        due = time.monotonic() - self._last_save >= self.config.trainer.checkpoint_seconds
+        due = time.monotonic() - self._last_save >= self.settings.checkpoint_seconds
         if self.workers.world == 1:
-            return self._stop_asked, due
+            return self._interrupt.asked, due
         if self.state.step % STEPS_BETWEEN_QUESTIONS:
             return False, False
-        asked = torch.tensor([self._stop_asked, due], dtype=torch.float32)
-        stop, save = self.workers.sum(asked.to(self.feed.device)).tolist()
+        asked = torch.tensor([self._interrupt.asked, due], dtype=torch.float32)
+        stop, save = self.workers.sum(asked.to(self.learner.device)).tolist()
         return stop > 0, save > 0
 
     def _absorb(self, losses: list[Tensor]) -> None:
@@ -292,42 +248,6 @@ class Trainer:
         shown = loss.item() if loss.device.type == "cpu" else self._last_loss
         best = self.state.best_score
         return f"loss {shown:.4f}" + ("" if best is None else f", best {best:.4f}")
-
-    def _drop_metrics_after(self, step: int) -> None:
-        path = self.folder / METRICS
-        if path.exists():
-            kept = [record for record in read_metrics(self.folder) if record["step"] <= step]
-            write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
-
-    @contextmanager
-    def _stop_on_interrupt(self) -> Iterator[None]:
-        """Finish the step under way on the first Ctrl-C; the second stops at once."""
-
-        def ask(number: int, frame: FrameType | None) -> None:
-            self._stop_asked = True
-            signal.signal(signal.SIGINT, previous)
-
-        try:
-            previous = signal.signal(signal.SIGINT, ask)
-        except ValueError:  # not the main thread: signals are someone else's
-            yield
-            return
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, previous)
-
-
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """What a run folder says of every finished epoch; a line that a crash cut short is left out."""
-    path = folder / METRICS
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return records
 
 
 def _mixed(numbers: Sequence[int]) -> int:

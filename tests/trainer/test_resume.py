@@ -15,7 +15,8 @@ from graphadapt.config import RunConfig
 from graphadapt.errors import CheckpointError
 from graphadapt.run import Run
 from graphadapt.trainer.checkpoint import load_tensors
-from graphadapt.trainer.loop import Interrupted
+from graphadapt.trainer.fine_tuning import FineTuning
+from graphadapt.trainer.interrupt import Interrupted
 
 
 def settings(store: Path, **more) -> RunConfig:
@@ -134,13 +135,19 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tiny_store, tmp_path, uninterrupted)
     assert_same_outcome(folder, uninterrupted)
 
 
-def test_a_stop_inside_an_epoch_keeps_the_epochs_mean_loss(tiny_store, tmp_path, uninterrupted):
-    run = Run.create(settings(tiny_store), tmp_path / "run")
-    trainer = run._trainer(workers=_alone(), shown=False)
-    trainer._stop_asked = True
-    with pytest.raises(Interrupted):
-        trainer.fit()
-    assert trainer.state.step == 1
+def test_a_stop_inside_an_epoch_keeps_the_epochs_mean_loss(
+    tiny_store, tmp_path, uninterrupted, monkeypatch
+):
+    loss = FineTuning.loss
+
+    def loss_of_a_step_during_which_the_user_stops(self, step, workers):
+        signal.raise_signal(signal.SIGINT)
+        return loss(self, step, workers)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FineTuning, "loss", loss_of_a_step_during_which_the_user_stops)
+        with pytest.raises(Interrupted, match="after step 1"):
+            Run.create(settings(tiny_store), tmp_path / "run").train(shown=False)
     Run.open(tmp_path / "run", "none").train(resume=True, shown=False)
     assert_same_outcome(tmp_path / "run", uninterrupted)
 
@@ -176,9 +183,3 @@ def test_opening_an_untrained_run_says_what_is_missing(tiny_store, tmp_path):
     Run.create(settings(tiny_store), tmp_path / "run")
     with pytest.raises(CheckpointError, match=r"has no best\.safetensors yet; train the run"):
         Run.open(tmp_path / "run")
-
-
-def _alone():
-    from graphadapt.trainer.distributed import Workers
-
-    return Workers()
