@@ -12,7 +12,8 @@ from graphadapt.backbone.dropout import Dropout
 from graphadapt.backbone.encoders import AtomEncoder
 from graphadapt.backbone.gcn import GCNConvolution
 from graphadapt.backbone.gin import GINConvolution
-from graphadapt.backbone.protocol import LinearCall, call_linear
+from graphadapt.backbone.layered import LayeredBackbone, LayerState, layer_in_name
+from graphadapt.backbone.protocol import LinearCall
 from graphadapt.backbone.virtual_node import VirtualNode
 from graphadapt.errors import ConfigError
 from graphadapt.graphs.batch import GraphBatch
@@ -26,7 +27,7 @@ _CONVOLUTIONS: dict[str, type[GINConvolution] | type[GCNConvolution]] = {
 }
 
 
-class MoleculeNetwork(nn.Module):
+class MoleculeNetwork(LayeredBackbone):
     r"""OGB's reference network over molecules.
 
     With :math:`x^0` from the atom tables, layer by layer
@@ -68,6 +69,7 @@ class MoleculeNetwork(nn.Module):
         if min(width, layers) < 1:
             raise ConfigError(f"width={width} and layers={layers} must both be at least 1")
         self.width = width
+        self.num_layers = layers
         self.pooling = pooling
         self.jumping_knowledge = jumping_knowledge
         self.message_passing: KernelName = message_passing
@@ -78,25 +80,44 @@ class MoleculeNetwork(nn.Module):
         self.dropout = Dropout(dropout)
         self.virtual_node = VirtualNode(width, layers, dropout) if virtual_node else None
 
-    def forward(self, batch: GraphBatch, linear: LinearCall = call_linear) -> Tensor:
-        """Embed every graph of the batch, ``(G, width)``."""
-        kernels = message_kernels(self.message_passing, batch.atoms.device)
-        return self._pool(self._node_states(batch, kernels, linear), batch, kernels)
+    def start(self, batch: GraphBatch) -> LayerState:
+        """Atoms' states, and every graph's virtual node."""
+        x_ND = self.atoms(batch.atoms)
+        shared_GD = None if self.virtual_node is None else self.virtual_node.start(batch, x_ND)
+        return LayerState(x_ND, shared_GD)
 
-    def _node_states(
-        self, batch: GraphBatch, kernels: MessageKernels, linear: LinearCall
-    ) -> Tensor:
-        """Run all layers, giving ``(N, D)``."""
-        states = [self.atoms(batch.atoms)]
-        shared_GD = None if self.virtual_node is None else self.virtual_node.start(batch, states[0])
-        for layer in range(len(self.convolutions)):
-            if shared_GD is not None:
-                states[-1] = states[-1] + kernels.spread(shared_GD, batch.graph_of_node)
-            states.append(self._layer(layer, states[-1], batch, kernels, linear))
-            if self.virtual_node is not None and layer < len(self.virtual_node.updates):
-                summed_GD = kernels.segment_sum(states[-2], batch.graph_of_node, batch.num_graphs)
-                shared_GD = self.virtual_node.updates[layer](shared_GD, summed_GD, linear)
-        return states[-1] if self.jumping_knowledge == "last" else torch.stack(states).sum(0)
+    def advance(
+        self, layer: int, state: LayerState, batch: GraphBatch, linear: LinearCall
+    ) -> LayerState:
+        """Hear the virtual node and the neighbours; then the virtual node hears the nodes."""
+        kernels = self._kernels(batch)
+        x_ND, shared_GD = state.nodes, state.graphs
+        if shared_GD is not None:
+            x_ND = x_ND + kernels.spread(shared_GD, batch.graph_of_node)
+        y_ND = self._layer(layer, x_ND, batch, kernels, linear)
+        if self.virtual_node is not None and layer < len(self.virtual_node.updates):
+            summed_GD = kernels.segment_sum(x_ND, batch.graph_of_node, batch.num_graphs)
+            shared_GD = self.virtual_node.updates[layer](shared_GD, summed_GD, linear)
+        if self.jumping_knowledge == "last":
+            return LayerState(y_ND, shared_GD)
+        below_ND = x_ND if state.summed is None else state.summed + x_ND
+        return LayerState(y_ND, shared_GD, below_ND)
+
+    def finish(self, state: LayerState, batch: GraphBatch, linear: LinearCall) -> Tensor:
+        """Pool nodes in float32 at least, ``(G, width)``."""
+        x_ND = state.nodes if state.summed is None else state.summed + state.nodes
+        x_ND = x_ND.to(torch.promote_types(x_ND.dtype, torch.float32))
+        summed_GD = self._kernels(batch).segment_sum(x_ND, batch.graph_of_node, batch.num_graphs)
+        if self.pooling == "sum":
+            return summed_GD
+        return summed_GD / batch.nodes_per_graph.unsqueeze(1)
+
+    def layer_of(self, name: str) -> int:
+        """By the number in the name; tables and the virtual node's first state are layer 0's."""
+        return layer_in_name(name, 0)
+
+    def _kernels(self, batch: GraphBatch) -> MessageKernels:
+        return message_kernels(self.message_passing, batch.atoms.device)
 
     def _layer(
         self,
@@ -107,13 +128,5 @@ class MoleculeNetwork(nn.Module):
         linear: LinearCall,
     ) -> Tensor:
         y_ND = self.norms[layer](self.convolutions[layer](x_ND, batch, kernels, linear))
-        is_last = layer == len(self.convolutions) - 1
+        is_last = layer == self.num_layers - 1
         return self.dropout(y_ND if is_last else torch.relu(y_ND))
-
-    def _pool(self, x_ND: Tensor, batch: GraphBatch, kernels: MessageKernels) -> Tensor:
-        """Add up or average nodes in float32 at least, ``(G, D)``."""
-        x_ND = x_ND.to(torch.promote_types(x_ND.dtype, torch.float32))
-        summed_GD = kernels.segment_sum(x_ND, batch.graph_of_node, batch.num_graphs)
-        if self.pooling == "sum":
-            return summed_GD
-        return summed_GD / batch.nodes_per_graph.unsqueeze(1)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from graphadapt.backbone.dropout import Dropout
 from graphadapt.backbone.encoders import AtomEncoder
 from graphadapt.backbone.gin import GINConvolution
-from graphadapt.backbone.protocol import LinearCall, call_linear
+from graphadapt.backbone.layered import LayeredBackbone, LayerState, layer_in_name
+from graphadapt.backbone.protocol import LinearCall
 from graphadapt.errors import ConfigError
 from graphadapt.graphs.batch import GraphBatch
 from graphadapt.graphs.message_passing import KernelName, message_kernels
@@ -20,7 +21,7 @@ from graphadapt.graphs.message_passing import KernelName, message_kernels
 __all__ = ["NeuralFingerprint"]
 
 
-class NeuralFingerprint(nn.Module):
+class NeuralFingerprint(LayeredBackbone):
     r"""Convolutions with residuals, each read out by soft counts of the substructures it sees.
 
     .. math::
@@ -69,6 +70,7 @@ class NeuralFingerprint(nn.Module):
                 f"embedding_width={embedding_width} must all be at least 1"
             )
         self.width = embedding_width
+        self.num_layers = layers
         self.message_passing: KernelName = message_passing
         self.atoms = AtomEncoder(width)
         self.convolutions = nn.ModuleList(GINConvolution(width) for _ in range(layers))
@@ -78,18 +80,30 @@ class NeuralFingerprint(nn.Module):
         self.project = nn.Linear(layers * fingerprint_width, embedding_width)
         self.dropout = Dropout(dropout)
 
-    def forward(self, batch: GraphBatch, linear: LinearCall = call_linear) -> Tensor:
-        """Embed every graph of the batch, ``(G, F)``."""
-        kernels = message_kernels(self.message_passing, batch.atoms.device)
+    def start(self, batch: GraphBatch) -> LayerState:
+        """Atoms' states, and nothing counted yet."""
         x_ND = self.atoms(batch.atoms)
-        counts = []
-        for convolution, norm, readout in zip(
-            self.convolutions, self.norms, self.readouts, strict=True
-        ):
-            x_ND = x_ND + torch.relu(norm(convolution(x_ND, batch, kernels, linear)))
-            soft_NW = torch.relu(linear(cast("nn.Linear", readout), x_ND))
-            counts.append(kernels.segment_sum(soft_NW, batch.graph_of_node, batch.num_graphs))
-        joined = torch.cat(counts, dim=1)
-        joined = joined.to(torch.promote_types(joined.dtype, torch.float32)).log1p()
-        hidden = self.dropout(self.count_norm(joined))
+        return LayerState(x_ND, x_ND.new_zeros((batch.num_graphs, 0)))
+
+    def advance(
+        self, layer: int, state: LayerState, batch: GraphBatch, linear: LinearCall
+    ) -> LayerState:
+        """Hear the neighbours, then count what the layer sees: W more columns a graph."""
+        kernels = message_kernels(self.message_passing, batch.atoms.device)
+        heard_ND = self.convolutions[layer](state.nodes, batch, kernels, linear)
+        x_ND = state.nodes + torch.relu(self.norms[layer](heard_ND))
+        soft_NW = torch.relu(linear(cast("nn.Linear", self.readouts[layer]), x_ND))
+        counts_GW = kernels.segment_sum(soft_NW, batch.graph_of_node, batch.num_graphs)
+        assert state.graphs is not None
+        return LayerState(x_ND, torch.cat([state.graphs, counts_GW], dim=1))
+
+    def finish(self, state: LayerState, batch: GraphBatch, linear: LinearCall) -> Tensor:
+        """Norm the counts' logarithms and project them, ``(G, F)``."""
+        assert state.graphs is not None
+        counts = state.graphs.to(torch.promote_types(state.graphs.dtype, torch.float32))
+        hidden = self.dropout(self.count_norm(counts.log1p()))
         return self.dropout(torch.relu(linear(self.project, hidden)))
+
+    def layer_of(self, name: str) -> int:
+        """By the number in the name; the atom tables are layer 0's, the rest the end's."""
+        return layer_in_name(name, self.num_layers)

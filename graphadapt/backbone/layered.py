@@ -1,0 +1,99 @@
+"""Backbones that can be run layer by layer: what passes between layers, and where a run may begin.
+
+Shapes: N nodes, G graphs, D width of the layers.
+
+A network whose lower layers are frozen computes the same states for a molecule every time. Whoever
+trains it may keep those states and begin at the first layer that moves.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from graphadapt.backbone.protocol import LinearCall, call_linear
+from graphadapt.graphs.batch import GraphBatch
+
+__all__ = ["LayerState", "LayeredBackbone", "layer_in_name"]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerState:
+    """What one layer leaves for those above it."""
+
+    nodes: Tensor
+    """``(N, D)`` states of the nodes."""
+
+    graphs: Tensor | None = None
+    """One row a graph, such as its virtual node's state; None in networks without."""
+
+    summed: Tensor | None = None
+    """``(N, D)`` sum over the layers so far; None where only the last layer is pooled."""
+
+
+class LayeredBackbone(nn.Module, ABC):
+    """A network of L layers between a start from the atoms and an end that pools.
+
+    A subclass sets ``width``, the columns of the graph embedding, and ``num_layers``, L.
+    """
+
+    width: int
+    num_layers: int
+
+    @abstractmethod
+    def start(self, batch: GraphBatch) -> LayerState:
+        """States before layer 0."""
+
+    @abstractmethod
+    def advance(
+        self, layer: int, state: LayerState, batch: GraphBatch, linear: LinearCall
+    ) -> LayerState:
+        """Run layer ``layer``, in ``[0, num_layers)``, on the states before it."""
+
+    @abstractmethod
+    def finish(self, state: LayerState, batch: GraphBatch, linear: LinearCall) -> Tensor:
+        """Embed every graph, ``(G, width)``, from the states after the last layer."""
+
+    @abstractmethod
+    def layer_of(self, name: str) -> int:
+        """The layer that first reads the parameter or module of this name.
+
+        The atom tables belong to layer 0, and what only the end reads to layer ``num_layers``.
+        """
+
+    def forward(self, batch: GraphBatch, linear: LinearCall = call_linear) -> Tensor:
+        """Embed every graph of the batch, ``(G, width)``."""
+        return self.embed_from(0, self.start(batch), batch, linear)
+
+    def node_states(self, batch: GraphBatch, linear: LinearCall = call_linear) -> Tensor:
+        """States of the nodes after the last layer, ``(N, D)``."""
+        return self.run(0, self.num_layers, self.start(batch), batch, linear).nodes
+
+    def embed_from(
+        self, layer: int, state: LayerState, batch: GraphBatch, linear: LinearCall = call_linear
+    ) -> Tensor:
+        """Embed every graph, ``(G, width)``, from the states before ``layer``."""
+        return self.finish(self.run(layer, self.num_layers, state, batch, linear), batch, linear)
+
+    def run(
+        self,
+        first: int,
+        end: int,
+        state: LayerState,
+        batch: GraphBatch,
+        linear: LinearCall = call_linear,
+    ) -> LayerState:
+        """States before layer ``end`` from those before layer ``first``."""
+        for layer in range(first, end):
+            state = self.advance(layer, state, batch, linear)
+        return state
+
+
+def layer_in_name(name: str, otherwise: int) -> int:
+    """The number of the layer that a name starts with: 3 of ``convolutions.3.bonds.tables.0``.
+
+    The atom tables, numbered by feature, are layer 0's.
+    """
+    if name.startswith("atoms."):
+        return 0
+    return next((int(part) for part in name.split(".") if part.isdigit()), otherwise)
