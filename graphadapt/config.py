@@ -316,6 +316,10 @@ class TrainerConfig:
     checkpoint_seconds: float = 60.0
     """Least time between two saves of the last checkpoint inside an epoch."""
 
+    cache_gb: float = 4.0
+    """Most memory, in 10^9 bytes, for what frozen layers say of every molecule; what would need
+    more is computed anew in every step."""
+
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = 0
@@ -330,6 +334,7 @@ class TrainerConfig:
         )
         _require(0 <= self.warmup < 1, f"trainer.warmup={self.warmup} is not in [0, 1)")
         _require(0 <= self.average < 1, f"trainer.average={self.average} is not in [0, 1)")
+        _require(self.cache_gb >= 0, f"trainer.cache_gb={self.cache_gb} is negative")
         _require(self.evaluate_every >= 1, "trainer.evaluate_every must be at least 1")
 
 

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from graphadapt.adapters.bank import AdapterBank
 from graphadapt.adapters.disagreement import adapter_disagreement
 from graphadapt.adapters.sites import SiteBanks
+from graphadapt.backbone.layered import LayeredBackbone, LayerState
+from graphadapt.backbone.protocol import LinearCall, call_linear
 from graphadapt.data.store import TaskInfo
 from graphadapt.graphs.batch import GraphBatch
 from graphadapt.readout.branch_dropout import BranchDropout
@@ -90,6 +92,20 @@ class ComposedModel(nn.Module):
         held = [] if self.backbone is None else list(self.backbone.parameters())
         return not any(parameter.requires_grad for parameter in held)
 
+    @property
+    def first_moving_layer(self) -> int:
+        """The backbone's first layer that training changes, one past its end if none.
+
+        The layers below give a molecule the same states in every step. A backbone that cannot be
+        run layer by layer counts as one layer, 0.
+        """
+        backbone = self.backbone
+        if not isinstance(backbone, LayeredBackbone):
+            return 0
+        moving = [name for name, weight in backbone.named_parameters() if weight.requires_grad]
+        layers = [backbone.layer_of(name) for name in (*moving, *self.sites)]
+        return min(layers, default=backbone.num_layers + 1)
+
     def bank(self, site: str) -> AdapterBank:
         """The adapters at a site; the readout is one.
 
@@ -134,18 +150,33 @@ class ComposedModel(nn.Module):
         composition_T: Tensor,
         gates: Mapping[str, Tensor],
         *,
+        below: LayerState | None = None,
         measures: bool = False,
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
-        """Graph embedding under a composition, and the inner sites' distances if measured."""
+        """Graph embedding under a composition, and the inner sites' distances if measured.
+
+        Args:
+            batch: molecules.
+            composition_T: w.
+            gates: routing weights of every site.
+            below: states of the batch that are known already, at or below the first site.
+            measures: whether to measure distances.
+        """
         if self.backbone is None:
             return None, {}
         if self.banks is None:
-            return self.backbone(batch), {}
+            return self._embed(batch, below, call_linear), {}
         alphas = {site: mix(composition_T, gates[site]) for site in self.sites}
         call = self.banks.call(alphas, measures=measures)
-        graph_embedding_GD = self.backbone(batch, call)
+        graph_embedding_GD = self._embed(batch, below, call)
         call.check_all_called()
         return graph_embedding_GD, call.distances
+
+    def _embed(self, batch: GraphBatch, below: LayerState | None, linear: LinearCall) -> Tensor:
+        if below is None or not isinstance(self.backbone, LayeredBackbone):
+            assert self.backbone is not None
+            return self.backbone(batch, linear)
+        return self.backbone.embed(below, batch, linear)
 
     def answer(
         self,

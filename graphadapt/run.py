@@ -213,8 +213,8 @@ class Run:
         )
         if resume:
             trainer.resume()
-        if self.model.backbone_is_frozen and not self.model.sites:
-            self.feed.cache_embeddings(self.model, shown=shown and workers.is_first)
+        limit = self.config.trainer.cache_gb * 1e9
+        self.feed.remember_what_stays(self.model, limit, shown=shown and workers.is_first)
         return trainer.fit()
 
     def _learner(self, workers: Workers) -> FineTuning:

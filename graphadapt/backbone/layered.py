@@ -21,6 +21,9 @@ __all__ = ["LayerState", "LayeredBackbone", "layer_in_name"]
 class LayerState:
     """What one layer leaves for those above it."""
 
+    layer: int
+    """The layer to run next, in ``[0, num_layers]``."""
+
     nodes: Tensor
     """``(N, D)`` states of the nodes."""
 
@@ -45,10 +48,8 @@ class LayeredBackbone(nn.Module, ABC):
         """States before layer 0."""
 
     @abstractmethod
-    def advance(
-        self, layer: int, state: LayerState, batch: GraphBatch, linear: LinearCall
-    ) -> LayerState:
-        """Run layer ``layer``, in ``[0, num_layers)``, on the states before it."""
+    def advance(self, state: LayerState, batch: GraphBatch, linear: LinearCall) -> LayerState:
+        """Run the next layer."""
 
     @abstractmethod
     def finish(self, state: LayerState, batch: GraphBatch, linear: LinearCall) -> Tensor:
@@ -63,29 +64,24 @@ class LayeredBackbone(nn.Module, ABC):
 
     def forward(self, batch: GraphBatch, linear: LinearCall = call_linear) -> Tensor:
         """Embed every graph of the batch, ``(G, width)``."""
-        return self.embed_from(0, self.start(batch), batch, linear)
+        return self.embed(self.start(batch), batch, linear)
 
     def node_states(self, batch: GraphBatch, linear: LinearCall = call_linear) -> Tensor:
         """States of the nodes after the last layer, ``(N, D)``."""
-        return self.run(0, self.num_layers, self.start(batch), batch, linear).nodes
+        return self.run(self.start(batch), self.num_layers, batch, linear).nodes
 
-    def embed_from(
-        self, layer: int, state: LayerState, batch: GraphBatch, linear: LinearCall = call_linear
+    def embed(
+        self, state: LayerState, batch: GraphBatch, linear: LinearCall = call_linear
     ) -> Tensor:
-        """Embed every graph, ``(G, width)``, from the states before ``layer``."""
-        return self.finish(self.run(layer, self.num_layers, state, batch, linear), batch, linear)
+        """Run the layers that are left and embed every graph, ``(G, width)``."""
+        return self.finish(self.run(state, self.num_layers, batch, linear), batch, linear)
 
     def run(
-        self,
-        first: int,
-        end: int,
-        state: LayerState,
-        batch: GraphBatch,
-        linear: LinearCall = call_linear,
+        self, state: LayerState, end: int, batch: GraphBatch, linear: LinearCall = call_linear
     ) -> LayerState:
-        """States before layer ``end`` from those before layer ``first``."""
-        for layer in range(first, end):
-            state = self.advance(layer, state, batch, linear)
+        """States before layer ``end``."""
+        while state.layer < end:
+            state = self.advance(state, batch, linear)
         return state
 
 

@@ -84,14 +84,12 @@ class MoleculeNetwork(LayeredBackbone):
         """Atoms' states, and every graph's virtual node."""
         x_ND = self.atoms(batch.atoms)
         shared_GD = None if self.virtual_node is None else self.virtual_node.start(batch, x_ND)
-        return LayerState(x_ND, shared_GD)
+        return LayerState(0, x_ND, shared_GD)
 
-    def advance(
-        self, layer: int, state: LayerState, batch: GraphBatch, linear: LinearCall
-    ) -> LayerState:
+    def advance(self, state: LayerState, batch: GraphBatch, linear: LinearCall) -> LayerState:
         """Hear the virtual node and the neighbours; then the virtual node hears the nodes."""
         kernels = self._kernels(batch)
-        x_ND, shared_GD = state.nodes, state.graphs
+        layer, x_ND, shared_GD = state.layer, state.nodes, state.graphs
         if shared_GD is not None:
             x_ND = x_ND + kernels.spread(shared_GD, batch.graph_of_node)
         y_ND = self._layer(layer, x_ND, batch, kernels, linear)
@@ -99,9 +97,9 @@ class MoleculeNetwork(LayeredBackbone):
             summed_GD = kernels.segment_sum(x_ND, batch.graph_of_node, batch.num_graphs)
             shared_GD = self.virtual_node.updates[layer](shared_GD, summed_GD, linear)
         if self.jumping_knowledge == "last":
-            return LayerState(y_ND, shared_GD)
+            return LayerState(layer + 1, y_ND, shared_GD)
         below_ND = x_ND if state.summed is None else state.summed + x_ND
-        return LayerState(y_ND, shared_GD, below_ND)
+        return LayerState(layer + 1, y_ND, shared_GD, below_ND)
 
     def finish(self, state: LayerState, batch: GraphBatch, linear: LinearCall) -> Tensor:
         """Pool nodes in float32 at least, ``(G, width)``."""

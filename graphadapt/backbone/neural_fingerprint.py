@@ -83,19 +83,18 @@ class NeuralFingerprint(LayeredBackbone):
     def start(self, batch: GraphBatch) -> LayerState:
         """Atoms' states, and nothing counted yet."""
         x_ND = self.atoms(batch.atoms)
-        return LayerState(x_ND, x_ND.new_zeros((batch.num_graphs, 0)))
+        return LayerState(0, x_ND, x_ND.new_zeros((batch.num_graphs, 0)))
 
-    def advance(
-        self, layer: int, state: LayerState, batch: GraphBatch, linear: LinearCall
-    ) -> LayerState:
+    def advance(self, state: LayerState, batch: GraphBatch, linear: LinearCall) -> LayerState:
         """Hear the neighbours, then count what the layer sees: W more columns a graph."""
+        layer = state.layer
         kernels = message_kernels(self.message_passing, batch.atoms.device)
         heard_ND = self.convolutions[layer](state.nodes, batch, kernels, linear)
         x_ND = state.nodes + torch.relu(self.norms[layer](heard_ND))
         soft_NW = torch.relu(linear(cast("nn.Linear", self.readouts[layer]), x_ND))
         counts_GW = kernels.segment_sum(soft_NW, batch.graph_of_node, batch.num_graphs)
         assert state.graphs is not None
-        return LayerState(x_ND, torch.cat([state.graphs, counts_GW], dim=1))
+        return LayerState(layer + 1, x_ND, torch.cat([state.graphs, counts_GW], dim=1))
 
     def finish(self, state: LayerState, batch: GraphBatch, linear: LinearCall) -> Tensor:
         """Norm the counts' logarithms and project them, ``(G, F)``."""

@@ -138,6 +138,18 @@ class GraphTable:
         """M, 0 without features."""
         return 0 if self.features is None else self.features.shape[1]
 
+    @property
+    def num_atoms(self) -> int:
+        """Atoms of all molecules together."""
+        return self.atoms.shape[0]
+
+    def atom_positions(self, rows: Tensor) -> Tensor:
+        """Where the atoms of a batch of ``rows`` stand among all molecules' atoms, ``(N,)``."""
+        num_atoms, _ = self._totals(rows)
+        rows = rows.to(self.device, non_blocking=True)
+        starts_G = self._offsets[0, rows]
+        return _ragged(starts_G, self._offsets[0, rows + 1] - starts_G, num_atoms)[1]
+
     def gather(self, rows: Tensor) -> GraphBatch:
         """Batch the molecules at ``rows``, in that order; a row may occur more than once.
 

@@ -4,13 +4,17 @@ Shapes: G molecules of the store, P rows asked for, T tasks, D width of the grap
 """
 
 from collections.abc import Iterator, Mapping
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from graphadapt.backbone.layered import LayeredBackbone
+from graphadapt.backbone.protocol import Backbone
 from graphadapt.graphs.batch import GraphTable
 from graphadapt.model import Answer, ComposedModel
 from graphadapt.progress import Progress
+from graphadapt.trainer.frozen_layers import FrozenLayers
 from graphadapt.trainer.precision import autocast
 
 __all__ = ["Feed"]
@@ -30,6 +34,7 @@ class Feed:
         self.targets = targets_GT.to(table.device)
         self.precision = precision
         self.graph_embeddings: Tensor | None = None
+        self.frozen: FrozenLayers | None = None
 
     @property
     def device(self) -> torch.device:
@@ -52,23 +57,48 @@ class Feed:
                 embedding_PD, features_PM = self._embedding(rows_P), self._features(rows_P)
                 return model.answer(embedding_PD, features_PM, gates, measures=measures)
             batch = self.table.gather(rows_P)
-            embedding_PD, inner = model.encode(batch, composition_T, gates, measures=measures)
+            below = None if self.frozen is None else self.frozen.state(rows_P, batch)
+            embedding_PD, inner = model.encode(
+                batch, composition_T, gates, below=below, measures=measures
+            )
             answer = model.answer(embedding_PD, batch.features, gates, measures=measures)
             return Answer(answer.logits, gates, {**inner, **answer.distances})
 
-    @torch.no_grad()
-    def cache_embeddings(
-        self, model: ComposedModel, batch_size: int = 512, *, shown: bool = True
+    def remember_what_stays(
+        self, model: ComposedModel, limit: float, *, shown: bool = True
     ) -> None:
-        """Compute every molecule's graph embedding once; right while the backbone is fixed."""
-        if model.backbone is None:
+        """Keep what the part of the backbone that does not move says of every molecule.
+
+        That is the graph embedding if nothing in the backbone moves, else the states before the
+        first layer that does. What would take more than the limit is computed anew in every step,
+        without gradient.
+
+        Args:
+            model: as it is trained from now on.
+            limit: most memory to take, in bytes.
+            shown: whether progress is shown.
+        """
+        layer = model.first_moving_layer
+        if model.backbone is None or not (layer or model.backbone_is_frozen):
             return
-        model.backbone.eval()
+        if model.backbone_is_frozen and not model.sites:
+            if len(self.table) * cast("Backbone", model.backbone).width * 4 <= limit:
+                self._keep_embeddings(model.backbone, shown=shown)
+        elif layer and isinstance(model.backbone, LayeredBackbone):
+            self.frozen = FrozenLayers(model.backbone, layer, self.table, self.precision)
+            if self.frozen.bytes_needed <= limit:
+                self.frozen.keep(shown=shown)
+
+    @torch.no_grad()
+    def _keep_embeddings(
+        self, backbone: nn.Module, batch_size: int = 512, *, shown: bool = True
+    ) -> None:
+        backbone.eval()
         parts = []
         with Progress(len(self.table), "Embedding molecules", shown=shown) as progress:
             for rows in self._chunks(torch.arange(len(self.table)), batch_size):
                 with autocast(self.precision, self.device):
-                    parts.append(model.backbone(self.table.gather(rows)).float())
+                    parts.append(backbone(self.table.gather(rows)).float())
                 progress.update(len(rows))
         self.graph_embeddings = torch.cat(parts)
 

@@ -30,7 +30,7 @@ def backbone_of(kind: str, **more) -> LayeredBackbone:
 
 
 def states_before(backbone: LayeredBackbone, batch: GraphBatch, layer: int) -> list[torch.Tensor]:
-    state = backbone.run(0, layer, backbone.start(batch), batch)
+    state = backbone.run(backbone.start(batch), layer, batch)
     return [each for each in (state.nodes, state.graphs, state.summed) if each is not None]
 
 
@@ -39,8 +39,8 @@ def states_before(backbone: LayeredBackbone, batch: GraphBatch, layer: int) -> l
 @pytest.mark.parametrize("first", [0, 1, 2, 3])
 def test_states_before_any_layer_lead_to_the_same_embedding(kind, jumping_knowledge, first, batch):
     backbone = backbone_of(kind, jumping_knowledge=jumping_knowledge)
-    state = backbone.run(0, first, backbone.start(batch), batch)
-    torch.testing.assert_close(backbone.embed_from(first, state, batch), backbone(batch))
+    state = backbone.run(backbone.start(batch), first, batch)
+    torch.testing.assert_close(backbone.embed(state, batch), backbone(batch))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -78,6 +78,6 @@ def test_every_linear_layer_is_called_by_its_own_layer(kind, batch):
             called.append(linear)
             return call_linear(linear, x)
 
-        state = backbone.advance(layer, state, batch, note)
+        state = backbone.advance(state, batch, note)
         assert called
         assert {backbone.layer_of(names[linear]) for linear in called} == {layer}

@@ -1,0 +1,92 @@
+"""Where a backbone's first weights may come from, and how they are found there.
+
+``backbone.weights`` names a run folder of either kind, one of its checkpoints, a backbone package
+(a file with its card), or a package that comes with graphadapt.
+"""
+
+import json
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from graphadapt.backbone.checkpoints import load_backbone
+from graphadapt.backbone.package import bundled_weights, check_card, read_card
+from graphadapt.config import BackboneConfig
+from graphadapt.errors import CheckpointError
+from graphadapt.trainer.checkpoint import load_tensors
+from graphadapt.trainer.run_folder import BEST, LAST
+
+__all__ = ["PACKAGE_MARK", "model_tensors", "start_backbone", "whole_weights_path"]
+
+PACKAGE_MARK = "backbone_package"
+"""Key in the header of a file that holds a backbone alone."""
+
+
+def start_backbone(backbone: nn.Module, config: BackboneConfig) -> None:
+    """Give a backbone the weights that ``config.weights`` names.
+
+    Args:
+        backbone: as ``config`` describes it.
+        config: with ``weights`` set.
+
+    Raises:
+        CheckpointError: if nothing is there, or it is not of this kind and size.
+    """
+    path = _weights_file(config.weights)
+    tensors, state = load_tensors(path)
+    if PACKAGE_MARK in state:
+        check_card(read_card(path), path, config)
+        load_backbone(backbone, tensors, path)
+        return
+    own = {
+        name.removeprefix("backbone."): tensor
+        for name, tensor in _one_group(tensors).items()
+        if name.startswith("backbone.")
+    }
+    load_backbone(backbone, own, path)
+
+
+def whole_weights_path(weights: str) -> str:
+    """An absolute path, so that a run opens from anywhere; names of bundled weights stay names."""
+    if not weights or (weights in bundled_weights() and not Path(weights).exists()):
+        return weights
+    return str(Path(weights).resolve())
+
+
+def model_tensors(path: Path) -> dict[str, Tensor]:
+    """A model's tensors out of either checkpoint; averaged ones where a run averages."""
+    return _one_group(load_tensors(path)[0])
+
+
+def _one_group(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    for group in ("average/", "model/"):
+        held = {k.removeprefix(group): v for k, v in tensors.items() if k.startswith(group)}
+        if held:
+            return held
+    return tensors
+
+
+def _weights_file(weights: str) -> Path:
+    source = Path(weights)
+    if source.is_dir():
+        return source / (BEST if _keeps_best(source) else LAST)
+    if source.exists():
+        return source
+    bundled = bundled_weights()
+    if weights not in bundled:
+        known = ", ".join(bundled) or "none"
+        raise CheckpointError(
+            f"backbone.weights={weights!r} is no file, no run folder, and none of the weights that "
+            f"come with graphadapt ({known})"
+        )
+    return bundled[weights]
+
+
+def _keeps_best(folder: Path) -> bool:
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        return bool(config["trainer"]["keep"] == "best")
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{folder} is no run folder: it has no config.json") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder} is damaged, or no run folder: {error}") from error
