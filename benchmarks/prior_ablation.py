@@ -1,13 +1,18 @@
 """Do the adapters and the prior earn their place? One network and budget, one change at a time.
 
     python benchmarks/prior_ablation.py --backbone runs/moleculeace/graph-0
+    python benchmarks/prior_ablation.py --backbone runs/moleculeace/graph-0 --sites project \
+        --mixed-sampler
 
 Plain heads against adapters whose prior, sampler and regulariser read the relation `identity`,
 `uniform`, `shuffled` or `labels`, on a frozen graph network; differences of test RMSE are paired
-over targets and seeds, with bootstrap intervals.
+over targets and seeds, with bootstrap intervals. Adapters sit at the readout, where every task
+keeps its own weights, and with ``--sites`` inside the network too, where the tasks of a composition
+share them.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,33 +31,36 @@ PRIOR = {"prior.start": "spectral", "prior.free": 0.1, "objective.consistency": 
 anywhere are undone by the data, whatever the relation."""
 
 
-def variants(mixed_sampler: bool) -> dict[str, dict[str, Any]]:
+def variants(mixed_sampler: bool, sites: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
     """Settings of every compared run."""
     shares = (0.5, 0.25) if mixed_sampler else (0.0, 0.0)
     sampler = {"sampler.neighbourhood": shares[0], "sampler.random": shares[1]}
     found: dict[str, dict[str, Any]] = {"plain heads": {"adapters.count": 0, **sampler}}
     for kind in RELATIONS:
         chosen = {f"relation.{consumer}.kind": kind for consumer in CONSUMERS}
-        found[f"adapters, {kind}"] = {**chosen, **sampler, **PRIOR}
+        placed = {"adapters.sites": list(sites)}
+        found[f"adapters, {kind}"] = {**chosen, **placed, **sampler, **PRIOR}
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backbone", type=Path, required=True, help="Run of a graph network.")
-    parser.add_argument("--runs", type=Path, default=Path("runs/ablation"))
+    parser.add_argument("--runs", type=Path, help="Folder of the runs; by setting.")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--mixed-sampler", action="store_true", help="Draw task sets by relation.")
-    parser.add_argument(
-        "--output", type=Path, default=Path("benchmarks/results/prior_ablation.json")
-    )
+    parser.add_argument("--sites", nargs="*", default=[], help="Layers that hold adapters too.")
+    parser.add_argument("--output", type=Path, help="Of the results; named after the setting.")
     options = parser.parse_args()
+    title = "prior_ablation" + "_inner" * bool(options.sites) + "_mixed" * options.mixed_sampler
+    options.output = options.output or Path(f"benchmarks/results/{title}.json")
+    options.runs = options.runs or Path("runs") / title
     base = Run.settings(options.backbone)
     backbone = base.to_dict()["backbone"]
     rows = []
     for seed in options.seeds:
-        for name, more in variants(options.mixed_sampler).items():
+        for name, more in variants(options.mixed_sampler, options.sites).items():
             settings = {
                 **{f"backbone.{key}": value for key, value in backbone.items()},
                 "backbone.weights": str(options.backbone),
