@@ -181,7 +181,7 @@ class Trainer:
             "loss": self.state.loss_sum / self.learner.steps_per_epoch,
             "molecules_per_second": round(rate, 1),
         }
-        is_last = epoch + 1 == settings.epochs
+        is_last = epoch + 1 >= settings.epochs
         if is_last or (epoch + 1) % settings.evaluate_every == 0:
             record |= self._validate(epoch)
         self.state.loss_sum = 0.0
