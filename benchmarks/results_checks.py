@@ -13,10 +13,24 @@ from typing import Any, NamedTuple
 
 from ogb_base import PUBLISHED
 from prior_ablation import variants
+from train_adapters import ALL_SITES, READOUT, TOP, TOP_TWO
+from train_peers import BEST, FLOAT32, LIBRARIES, REDUCED
 
 WITH_COUNTS, GRAPH_ONLY = "graphs and count fingerprints", "graphs alone"
 FASTER = {1: 2.5, 32: 1.8}
 """How many times faster than PyTorch a bundle is to be, by batch size."""
+
+BESIDE_PEERS = {FLOAT32: 1.0, BEST: 1.0, REDUCED: 1.5}
+"""How many times as fast as either library full fine-tuning is to be, by what is held together."""
+
+BESIDE_ALL = {ALL_SITES: 1.1, TOP_TWO: 3.0, TOP: 6.0, READOUT: 50.0}
+"""How many times faster than full fine-tuning a step is to be, by what moves."""
+
+PREPARED = 0.5
+"""Share of RDKit's parse rate that preparation is to reach."""
+
+LARGEST, LINEAR = 437_929, 0.1
+"""Molecules up to which growth is looked at, and how far from a straight line it may be."""
 
 SEEDS = 3
 UNMEASURED = "not yet measured"
@@ -187,6 +201,73 @@ def featurise_speed(results: Sequence[Results]) -> list[Check]:
     different = sum(row["different"] for row in checked)
     total = sum(row["molecules"] for row in checked)
     return [*found, Check(same, f"{different} of {total:,} differ", different == 0)]
+
+
+def train_speed(results: Sequence[Results]) -> list[Check]:
+    rows = every_row(results)
+    beside_peers = [beside_libraries(rows, case, least) for case, least in BESIDE_PEERS.items()]
+    beside_all = [beside_everything(rows, moves, least) for moves, least in BESIDE_ALL.items()]
+    return [*beside_peers, *beside_all, growth(rows)]
+
+
+def beside_libraries(rows: Sequence[Mapping[str, Any]], case: str, least: float) -> Check:
+    """At batch 256, against every way in which either library was trained."""
+    asked = (
+        f"full fine-tuning on a CPU at batch 256, {case}: at least {least} times as fast as "
+        + " and as ".join(LIBRARIES)
+    )
+    own = [row for row in rows if row.get("case") == case and row["batch"] == 256]
+    text = ", ".join(f"{row['peer']} {row['peer_setting']} {spread(row, 'times')}" for row in own)
+    if {row["peer"] for row in own} != set(LIBRARIES):
+        return Check(asked, text or "-")
+    return Check(asked, text, all(row["times"] >= least for row in own))
+
+
+def beside_everything(rows: Sequence[Mapping[str, Any]], moves: str, least: float) -> Check:
+    """In every precision that was measured, each beside full fine-tuning in the same."""
+    asked = f"{moves}: a step at least {least} times faster than one of full fine-tuning"
+    own = [row for row in rows if row.get("moves") == moves]
+    if not own:
+        return Check(asked)
+    text = ", ".join(f"{row['precision']} {spread(row, 'times')}" for row in own)
+    return Check(asked, text, all(row["times"] >= least for row in own))
+
+
+def growth(rows: Sequence[Mapping[str, Any]]) -> Check:
+    asked = (
+        f"time of an epoch and memory on a straight line up to {LARGEST:,} molecules, "
+        f"within {LINEAR:.0%}"
+    )
+    lines = [row for row in rows if "line" in row and row["largest"] >= LARGEST]
+    if not lines:
+        return Check(asked)
+    names = {"epoch_s": "time", "peak_mb": "memory"}
+    text = ", ".join(f"{names[row['line']]} within {row['furthest']:.1%}" for row in lines)
+    return Check(asked, text, all(row["furthest"] <= LINEAR for row in lines))
+
+
+def prepare_speed(results: Sequence[Results]) -> list[Check]:
+    """The worst set decides about the rate, the larger distance about the lines."""
+    rows = every_row(results)
+    rate = f"preparation at least {PREPARED:.0%} of RDKit's bare parse rate, one core each, any set"
+    linear = f"time and memory of preparing linear up to {LARGEST:,} molecules, within {LINEAR:.0%}"
+    same = "a preparation that was killed goes on, and ends in the same bytes"
+    shares = {
+        row["set"]: row["share_of_parse_rate"] for row in rows if row.get("way") == "published set"
+    }
+    lines = [row["furthest"] for row in rows if "line" in row and row["largest"] >= LARGEST]
+    killed = [row for row in rows if "same_bytes" in row and 0 < row["kept"] < row["molecules"]]
+    found = [Check(rate), Check(linear), Check(same)]
+    if "pooled" in shares:
+        text = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
+        found[0] = Check(rate, text, min(shares.values()) >= PREPARED)
+    if lines:
+        found[1] = Check(linear, f"within {max(lines):.1%}", max(lines) <= LINEAR)
+    if killed:
+        row = killed[0]
+        text = f"killed at {row['kept']:,} of {row['molecules']:,}"
+        found[2] = Check(same, text, row["same_bytes"])
+    return found
 
 
 def every_row(results: Iterable[Results]) -> list[dict[str, Any]]:

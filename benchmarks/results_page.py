@@ -162,6 +162,20 @@ BENCHMARKS = (
         checks.featurise_speed,
         featurise_tables,
     ),
+    Benchmark(
+        "Preparation beside RDKit's parser",
+        "prepare_speed.json",
+        "python benchmarks/prepare_speed.py --data FOLDER",
+        checks.prepare_speed,
+        from_script("prepare_speed"),
+    ),
+    Benchmark(
+        "Training speed on a CPU",
+        "train_speed*.json",
+        "python benchmarks/train_speed.py --data FOLDER",
+        checks.train_speed,
+        from_script("train_speed"),
+    ),
 )
 
 

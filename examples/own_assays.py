@@ -47,6 +47,8 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="A minute's trial of all steps.")
     options = parser.parse_args()
     folder: Path = options.folder
+    if folder.exists():
+        parser.error(f"{folder} exists already; name a new one with --folder")
     folder.mkdir(parents=True)
     assays = options.csv or write_assays(folder / "assays.csv", 120 if options.small else 1500)
 

@@ -44,7 +44,7 @@ def write_bundle(
 ) -> BundleContract:
     """Export a frozen model, prove the file equal to it and write the bundle.
 
-    A bundle that is there already is replaced, in one move and only once the new one is complete.
+    A bundle that is there already is replaced, and only once the new one is complete.
 
     Args:
         frozen: on any device; left as it is.
@@ -93,12 +93,17 @@ def check_target(folder: Path) -> None:
     """Refuse to write over anything that is not a bundle, or where nothing can be written.
 
     Raises:
-        BundleError: if ``folder`` is a file, a folder of something else, or in a place that is
-            not writable.
+        BundleError: if ``folder`` is a file, a folder of something else, the one that this process
+            works in, or in a place that is not writable.
     """
-    place = next(parent for parent in folder.absolute().parents if parent.exists())
+    whole = folder.resolve()
+    place = next(parent for parent in whole.parents if parent.exists())
+    if not place.is_dir():
+        raise BundleError(f"{folder} cannot be written: {place} is a file")
     if not os.access(place, os.W_OK):
         raise BundleError(f"{folder} cannot be written: {place} is read-only for this user")
+    if whole == Path.cwd() or whole in Path.cwd().parents:
+        raise BundleError(f"{folder} is the folder that you are in; name one for the bundle")
     if not folder.exists() or is_bundle(folder):
         return
     if not folder.is_dir():
@@ -117,9 +122,11 @@ def _check_features(frozen: FrozenModel, blocks: Sequence[FeatureBlock]) -> None
 
 
 def _write_whole(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write beside the target, then put the new folder in its place."""
+    """Write beside the target, then put the new folder in its place; the old one is never lost."""
+    folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    old = beside / "old"
     try:
         fresh = beside / "new"
         fresh.mkdir()
@@ -129,10 +136,27 @@ def _write_whole(folder: Path, files: Mapping[str, bytes]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         if folder.exists():
-            folder.replace(beside / "old")
-        fresh.replace(folder)
+            folder.replace(old)
+        _put_in_place(fresh, folder, old)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        if folder.exists() or not old.exists():
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+def _put_in_place(fresh: Path, folder: Path, old: Path) -> None:
+    """Move the new folder, or put the old one back."""
+    try:
+        fresh.replace(folder)
+    except OSError as error:
+        if not old.exists():
+            raise
+        try:
+            old.replace(folder)
+        except OSError:
+            raise BundleError(
+                f"{folder} cannot be written ({error.strerror}); what was there is kept in {old}"
+            ) from error
+        raise
 
 
 def _versions() -> dict[str, str]:

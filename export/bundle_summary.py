@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from graphadapt.config import RunConfig
-from graphadapt.errors import BundleError
-from graphadapt.export.contract import CONTRACT_FILE, BundleContract, FileInfo
+from graphadapt.export.contract import BundleContract, FileInfo, read_contract
 from graphadapt.report.summary import Summary, counted_kinds, listed_settings
 from graphadapt.report.table import Cell, format_table
 
@@ -18,15 +17,12 @@ def inspect_bundle(folder: Path) -> Summary:
     """The contract of a bundle, and the state of each of its files; needs no torch.
 
     Raises:
-        BundleError: if the contract is missing, damaged, changed or too new.
+        BundleError: if the contract is missing, damaged, foreign, changed, or of another version.
     """
-    try:
-        text = (folder / CONTRACT_FILE).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"{folder} has no readable {CONTRACT_FILE}: {error}") from error
-    contract = BundleContract.from_text(text)
+    contract = read_contract(folder)
     states = {name: _state(folder / name, info) for name, info in contract.files.items()}
-    facts: dict[str, Any] = {"folder": str(folder), **json.loads(text), "states": states}
+    table = json.loads(contract.to_text())
+    facts: dict[str, Any] = {"folder": str(folder), **table, "states": states}
     return Summary(
         "bundle",
         facts | {"kind": "bundle"},
@@ -84,23 +80,26 @@ def _metrics(contract: BundleContract) -> str:
     """The freeze gap as a table, whatever else there is as it stands."""
     others = {name: value for name, value in contract.metrics.items() if name != "freeze_gap"}
     lines = _listed(others)
-    found = contract.metrics.get("freeze_gap", {})
-    if "missing" in found:
-        lines.append(f"freeze gap not measured: {found['missing']}")
-    elif found:
+    found = contract.metrics.get("freeze_gap")
+    if not isinstance(found, Mapping):
+        return "\n".join(lines)
+    if {"part", "soft", "frozen", "gap"} <= set(found):
         rows: list[list[Cell]] = [
-            [metric, value, found["frozen"][metric], found["gap"][metric]]
+            [metric, value, found["frozen"].get(metric), found["gap"].get(metric)]
             for metric, value in found["soft"].items()
         ]
         lines.append(f"freeze gap on {found['part']} cells:")
         lines.append(format_table(["metric", "composed", "frozen", "gap"], rows, digits=4))
+    else:
+        lines.append(f"freeze gap not measured: {found.get('missing', 'no reason is given')}")
     return "\n".join(lines)
 
 
 def _origin(contract: BundleContract) -> str:
     """Run and packages, then the settings that differ from the defaults."""
     plain = {name: value for name, value in contract.origin.items() if name != "config"}
-    changed = listed_settings(contract.origin.get("config", {}), RunConfig().to_dict())
+    config = contract.origin.get("config", {})
+    changed = listed_settings(config, RunConfig().to_dict()) if isinstance(config, Mapping) else []
     packages = ", ".join(f"{name} {version}" for name, version in contract.versions.items())
     return "\n".join([*_listed(plain), packages, *changed])
 

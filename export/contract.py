@@ -24,6 +24,7 @@ from graphadapt.data.store import TaskInfo
 from graphadapt.errors import BundleError, GraphAdaptError
 from graphadapt.molecules.features import FeatureBlock
 from graphadapt.molecules.vocabulary import FEATURISATION_VERSION
+from graphadapt.typed_tables import build_table
 
 __all__ = [
     "ANSWERS",
@@ -39,6 +40,7 @@ __all__ = [
     "Parity",
     "fingerprint",
     "is_bundle",
+    "read_contract",
 ]
 
 BUNDLE_FORMAT: Final = 1
@@ -101,13 +103,15 @@ class Parity:
     """How far the exported file was from a float64 reference when it was written."""
 
     largest_error: float
-    """Largest error of any answer, as a share of the largest answer in the same units."""
+    """Largest error of any answer, as a share of the largest answer in the same units; of an
+    ordinary molecule, of the largest over ordinary molecules."""
 
     tolerance: float
     """Largest error allowed, or twice ``float32_error`` where that is more."""
 
     float32_error: float = 0.0
-    """The frozen model's own error in float32, in PyTorch: what no float32 file can be held to."""
+    """The frozen model's own error in float32, in PyTorch, over several numberings of the atoms:
+    what no float32 file can be held to."""
 
     repeats: int
     """Runs of each batch at each number of threads."""
@@ -213,14 +217,44 @@ class BundleContract:
         """Read what :meth:`to_text` wrote.
 
         Raises:
-            BundleError: if the text is damaged, foreign, changed or of a newer format.
+            BundleError: if the text is damaged, foreign, changed, or of another version.
         """
         table = _checked_table(text)
         _check_hash(table)
+        missing = [item.name for item in fields(cls) if item.name not in table]
+        if missing:
+            raise BundleError(
+                f"{CONTRACT_FILE} does not say {', '.join(missing)}: it comes from another version "
+                "of graphadapt; export again"
+            )
         try:
-            return _build(table)
-        except (KeyError, TypeError, GraphAdaptError) as error:
-            raise BundleError(f"{CONTRACT_FILE} cannot be used: {error}") from error
+            contract: BundleContract = build_table(cls, _without(table, "kind", "format", "sha256"))
+        except GraphAdaptError as error:
+            raise BundleError(
+                f"{CONTRACT_FILE} cannot be used: {error}; export again, or upgrade graphadapt"
+            ) from error
+        _check_files(contract.files)
+        return contract
+
+
+def read_contract(folder: Path) -> BundleContract:
+    """The contract of the bundle in a folder; whether its files are as it says is not looked at.
+
+    Raises:
+        BundleError: if there is none, or it is damaged, foreign, changed, or of another version.
+    """
+    if not folder.is_dir():
+        raise BundleError(f"{folder} is no folder; give the folder that `graphadapt export` wrote")
+    try:
+        text = (folder / CONTRACT_FILE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise BundleError(f"{folder} is no bundle: it has no {CONTRACT_FILE}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"{folder}: {CONTRACT_FILE} is damaged: {error}") from error
+    try:
+        return BundleContract.from_text(text)
+    except BundleError as error:
+        raise BundleError(f"{folder}: {error}") from error
 
 
 def is_bundle(folder: Path) -> bool:
@@ -232,7 +266,7 @@ def is_bundle(folder: Path) -> bool:
 def fingerprint(table: Mapping[str, Any]) -> str:
     """The sha256 of a JSON table, whatever its layout and order of keys."""
     plain = json.dumps(table, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(plain.encode()).hexdigest()
+    return hashlib.sha256(plain.encode(errors="surrogatepass")).hexdigest()
 
 
 def _checked_table(text: str) -> dict[str, Any]:
@@ -243,7 +277,9 @@ def _checked_table(text: str) -> dict[str, Any]:
     if not isinstance(table, dict) or table.get("kind") != KIND:
         raise BundleError(f"{CONTRACT_FILE} was not written by graphadapt")
     version = table.get("format")
-    if not isinstance(version, int) or not 1 <= version <= BUNDLE_FORMAT:
+    if type(version) is not int or version < 1:
+        raise BundleError(f"{CONTRACT_FILE} gives {version!r} as its format; export again")
+    if version > BUNDLE_FORMAT:
         raise BundleError(
             f"the bundle is of format {version}, this graphadapt reads up to {BUNDLE_FORMAT}; "
             "upgrade graphadapt"
@@ -251,24 +287,18 @@ def _checked_table(text: str) -> dict[str, Any]:
     return table
 
 
-def _check_hash(table: dict[str, Any]) -> None:
-    stated = table.pop("sha256", None)
-    if stated != fingerprint(table):
+def _check_hash(table: Mapping[str, Any]) -> None:
+    if table.get("sha256") != fingerprint(_without(table, "sha256")):
         raise BundleError(f"{CONTRACT_FILE} was changed after it was written; export again")
 
 
-def _build(table: Mapping[str, Any]) -> BundleContract:
-    settings = {item.name: table[item.name] for item in fields(BundleContract)}
-    parity = dict(settings["parity"])
-    parity["batch_sizes"], parity["threads"] = (
-        tuple(parity["batch_sizes"]),
-        tuple(parity["threads"]),
-    )
-    settings |= {
-        "tasks": tuple(TaskInfo(**task) for task in table["tasks"]),
-        "reads": tuple(table["reads"]),
-        "feature_blocks": tuple(FeatureBlock.from_dict(each) for each in table["feature_blocks"]),
-        "parity": Parity(**parity),
-        "files": {name: FileInfo(**info) for name, info in table["files"].items()},
-    }
-    return BundleContract(**settings)
+def _without(table: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in table.items() if name not in names}
+
+
+def _check_files(files: Mapping[str, FileInfo]) -> None:
+    foreign = [name for name in files if Path(name).name != name]
+    if foreign:
+        raise BundleError(f"{CONTRACT_FILE} names {foreign[0]!r}, which is not in the bundle")
+    if MODEL_FILE not in files:
+        raise BundleError(f"{CONTRACT_FILE} names no {MODEL_FILE}; export again")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from graphadapt.errors import DataError
+from graphadapt.errors import ConfigError, DataError
 from graphadapt.export.bundle import check_target, write_bundle
 from graphadapt.export.contract import BundleContract
 from graphadapt.export.parity import ParityPlan
@@ -47,10 +47,13 @@ def export_run(
 
     Raises:
         BundleError: if ``folder`` holds something else, or the file is not equal to the model.
-        ConfigError: for an unknown task, or a model that cannot be exported.
+        ConfigError: for an unknown task, a selection among no adapters, or a model that cannot be
+            exported.
     """
     check_target(folder)
     selection = selection or Selection()
+    if run.model.routing is None and selection != Selection():
+        raise ConfigError("this run has no adapters to select from; leave the selection out")
     frozen = freeze_run(run, tasks=tasks, composition_T=composition_T, selection=selection)
     try:
         metrics = {"freeze_gap": measure_gap(run, frozen).to_dict()}

@@ -15,6 +15,7 @@ from torch import Tensor
 from graphadapt.adapters.bank import AdapterBank
 from graphadapt.adapters.sites import SiteBanks, find_sites
 from graphadapt.backbone.factory import build_backbone
+from graphadapt.backbone.layered import LayeredBackbone
 from graphadapt.config import RunConfig
 from graphadapt.data.store import TaskInfo
 from graphadapt.model import READOUT, ComposedModel
@@ -54,7 +55,10 @@ class ModelInputs:
 
 
 def assemble(
-    config: RunConfig, inputs: ModelInputs, relation_TT: NDArray[np.float32]
+    config: RunConfig,
+    inputs: ModelInputs,
+    relation_TT: NDArray[np.float32],
+    own_backbone: LayeredBackbone | None = None,
 ) -> ComposedModel:
     """Build the model a run trains, with fresh weights, identity scaling and identity transform.
 
@@ -62,8 +66,11 @@ def assemble(
         config: settings of the run.
         inputs: tasks and feature blocks.
         relation_TT: the relation that the prior propagates over.
+        own_backbone: a network to take instead of the one that ``config.backbone`` describes.
     """
-    backbone = None if config.backbone.kind == "none" else build_backbone(config.backbone)
+    backbone = own_backbone
+    if backbone is None and config.backbone.kind != "none":
+        backbone = build_backbone(config.backbone)
     features = _feature_embedding(config, inputs.blocks)
     width = (0 if backbone is None else backbone.width) + (
         0 if features is None else features.width

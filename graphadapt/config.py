@@ -4,14 +4,13 @@ Each section of the file is one dataclass here. Unknown keys fail and name the n
 """
 
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from graphadapt.errors import ConfigError
-from graphadapt.presets import preset_names, read_preset
+from graphadapt.presets import read_settings
 from graphadapt.typed_tables import build_table, with_values
 
 __all__ = [
@@ -119,8 +118,9 @@ class BackboneConfig:
     train_layers: tuple[str, ...] = ()
     """Name patterns of the parameters that move when ``train`` is ``partly``."""
 
-    message_passing: Literal["auto", "dgl", "tensor"] = "auto"
-    """Kernels: DGL's, plain tensors', or DGL's wherever the build supports the device."""
+    message_passing: Literal["auto", "dgl", "tensor", "triton"] = "auto"
+    """Kernels: DGL's, plain tensors', Triton's, or the first of DGL, Triton and tensors that the
+    installation can run on the device."""
 
     def __post_init__(self) -> None:
         _require(self.layers >= 1, f"backbone.layers must be at least 1, got {self.layers}")
@@ -370,21 +370,7 @@ class RunConfig:
         Raises:
             ConfigError: if it is neither, is not TOML, or holds an unknown or unusable setting.
         """
-        path = Path(source)
-        if path.is_file():
-            text = path.read_bytes()
-        elif str(source) in preset_names():
-            text = read_preset(str(source)).encode()
-        else:
-            raise ConfigError(
-                f"{str(source)!r} is neither a file nor a preset; presets are "
-                + ", ".join(preset_names())
-            )
-        try:
-            table = tomllib.loads(text.decode("utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{source} is not TOML: {error}") from error
-        return cls.from_dict(table)
+        return cls.from_dict(read_settings(source))
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> "RunConfig":

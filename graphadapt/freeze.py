@@ -18,7 +18,13 @@ from graphadapt.model import READOUT, ComposedModel
 from graphadapt.readout.features import FeatureEmbedding
 from graphadapt.routing.composition import mix
 
-__all__ = ["FrozenModel", "Selection", "freeze", "reestimate_norms"]
+__all__ = [
+    "FrozenModel",
+    "Selection",
+    "freeze",
+    "reestimate_backbone_norms",
+    "reestimate_norms",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -188,7 +194,6 @@ def _folded_head(model: ComposedModel, columns: list[int], gate_TK: Tensor | Non
     return head
 
 
-@torch.no_grad()
 def reestimate_norms(frozen: FrozenModel, batches: Iterable[GraphBatch]) -> None:
     """Replace running statistics of batch norms by those of the frozen composition.
 
@@ -199,8 +204,15 @@ def reestimate_norms(frozen: FrozenModel, batches: Iterable[GraphBatch]) -> None
         frozen: changed in place.
         batches: training molecules; each batch counts the same.
     """
-    norms = [m for m in frozen.modules() if isinstance(m, nn.BatchNorm1d)]
-    if frozen.backbone is None or not norms:
+    if frozen.backbone is not None:
+        reestimate_backbone_norms(frozen.backbone, batches)
+
+
+@torch.no_grad()
+def reestimate_backbone_norms(backbone: nn.Module, batches: Iterable[GraphBatch]) -> None:
+    """As :func:`reestimate_norms`, of a backbone on its own."""
+    norms = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm1d)]
+    if not norms:
         return
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -208,7 +220,7 @@ def reestimate_norms(frozen: FrozenModel, batches: Iterable[GraphBatch]) -> None
         norm.momentum = None  # a plain average over batches
         norm.train()
     for batch in batches:
-        frozen.backbone(batch)
+        backbone(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()

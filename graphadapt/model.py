@@ -167,7 +167,7 @@ class ComposedModel(nn.Module):
         if self.banks is None:
             return self._embed(batch, below, call_linear), {}
         alphas = {site: mix(composition_T, gates[site]) for site in self.sites}
-        call = self.banks.call(alphas, measures=measures)
+        call = self.banks.call(alphas, measures=measures, batch=batch)
         graph_embedding_GD = self._embed(batch, below, call)
         call.check_all_called()
         return graph_embedding_GD, call.distances

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 import click
 
-__all__ = ["Progress", "track"]
+__all__ = ["Progress", "note", "track"]
 
 LINE_SECONDS = 10.0
 
@@ -83,3 +83,9 @@ def track(items: Iterable[Item], total: int, label: str, *, shown: bool = True) 
         for item in items:
             yield item
             progress.update()
+
+
+def note(text: str, *, shown: bool = True) -> None:
+    """Say one line about the work."""
+    if shown:
+        print(text, file=sys.stderr, flush=True)  # noqa: T201

@@ -4,6 +4,7 @@ Every stage leaves a folder and is skipped when it is there, so a stopped quicks
 it was.
 """
 
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ import torch
 
 from graphadapt.config import RunConfig
 from graphadapt.data.bundled import BUNDLED, PUBLISHED_RMSE
+from graphadapt.errors import ConfigError
+from graphadapt.export.bundle import check_target
 from graphadapt.export.contract import BundleContract
 from graphadapt.export.run_bundle import export_run
 from graphadapt.freeze import FrozenModel
@@ -81,7 +84,13 @@ class Quickstart:
         self.say = say
 
     def run(self) -> dict[str, Any]:
-        """Do every stage and return the figures."""
+        """Do every stage and return the figures.
+
+        Raises:
+            ConfigError: if the folder holds something other than a quickstart.
+            CheckpointError: if it holds one of other settings.
+        """
+        self._check_folder()
         start = time.monotonic()
         warm = self._trained("warmup", "quickstart-warmup", {}, "1/5 Graph network, plain heads")
         more: dict[str, Any] = {"backbone.weights": str(warm.folder)}
@@ -103,6 +112,20 @@ class Quickstart:
                 for c in comparisons
             ],
         }
+
+    def _check_folder(self) -> None:
+        """Find out before minutes of training what could not be written after them."""
+        bundles = [self.folder / f"bundle-{name}" for name in ("five", "all")]
+        own = {"warmup", "run", *(bundle.name for bundle in bundles)}
+        held = {item.name for item in self.folder.iterdir()} if self.folder.exists() else set()
+        foreign = sorted(name for name in held - own if not name.startswith("."))
+        if foreign:
+            raise ConfigError(
+                f"{self.folder} holds {foreign[0]}, which is no part of a quickstart; choose "
+                "another folder"
+            )
+        for bundle in bundles:
+            check_target(bundle)
 
     def _trained(self, name: str, preset: str, more: dict[str, Any], title: str) -> Run:
         self.say(f"\n{title}")
@@ -143,7 +166,8 @@ class Quickstart:
         predictor = Predictor(self.folder / "bundle-all")
         test = run.dataset.rows("test")
         rows = np.random.default_rng(0).choice(test, min(max(_BATCHES), len(test)), replace=False)
-        comparisons = [self._compare_batch(run, bundle[1], predictor, rows[:n]) for n in _BATCHES]
+        sizes = sorted({min(size, len(rows)) for size in _BATCHES})
+        comparisons = [self._compare_batch(run, bundle[1], predictor, rows[:n]) for n in sizes]
         self.say(
             format_table(
                 ["molecules", "PyTorch ms", "ONNX Runtime ms", "times faster", "largest error"],
@@ -184,7 +208,7 @@ class Quickstart:
         )
 
     def _next_steps(self, run: Run) -> None:
-        folder, task = self.folder, run.inputs.tasks[0].name
+        folder, task = shlex.quote(str(self.folder)), shlex.quote(run.inputs.tasks[0].name)
         steps: Sequence[str] = (
             f"echo 'CC(=O)Oc1ccccc1C(=O)O' | graphadapt predict {folder}/bundle-five",
             f"graphadapt inspect {folder}/run --plot routing.png",

@@ -16,14 +16,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from graphadapt.assemble import ModelInputs, assemble, feature_statistics
-from graphadapt.backbone.checkpoints import load_backbone, set_trainable
+from graphadapt.backbone.checkpoints import set_trainable
 from graphadapt.config import RelationConfig, RunConfig
 from graphadapt.data.bundled import BUNDLED, open_store
 from graphadapt.data.dataset import Dataset
@@ -31,7 +30,8 @@ from graphadapt.data.sampler import TaskSampler
 from graphadapt.errors import CheckpointError, ConfigError
 from graphadapt.graphs.batch import GraphTable
 from graphadapt.model import ComposedModel
-from graphadapt.objective.metrics import Evaluation, evaluate_tasks
+from graphadapt.objective.metrics import Evaluation
+from graphadapt.objective.scoring import score_cells
 from graphadapt.objective.total import Objective
 from graphadapt.readout.scaling import TargetScaling
 from graphadapt.relation.build import build_relation
@@ -44,6 +44,7 @@ from graphadapt.trainer.fine_tuning import FineTuning
 from graphadapt.trainer.loop import Trainer, TrainerState
 from graphadapt.trainer.precision import resolve_device, resolve_precision
 from graphadapt.trainer.run_folder import BEST, LAST, METRICS
+from graphadapt.trainer.start_weights import model_tensors, start_backbone, whole_weights_path
 
 __all__ = ["Run"]
 
@@ -179,22 +180,8 @@ class Run:
         rows = self.dataset.rows(part)
         w = self.everyone if composition_T is None else composition_T
         answers = self.feed.predict(self.model, torch.from_numpy(rows), w)
-        return self.score(answers.cpu().numpy(), rows, part)
-
-    def score(
-        self, answers_PT: NDArray[np.float32], rows_P: NDArray[np.int64], part: str
-    ) -> Evaluation:
-        """Metrics of given answers for some molecules on the cells of one part."""
-        data = self.dataset
-        return evaluate_tasks(
-            answers_PT,
-            data.labels[rows_P],
-            data.cells(part)[rows_P],
-            data.tasks,
-            metric=data.store.metric,
-            ogb_set=data.store.ogb_set,
-            flags={name: marked[rows_P] for name, marked in data.flags.items()},
-        )
+        cells = self.dataset.cells(part)[rows]
+        return score_cells(self.dataset, answers.cpu().numpy(), rows, cells)
 
     def train(
         self, *, resume: bool = False, workers: Workers | None = None, shown: bool = True
@@ -263,11 +250,11 @@ def _with_whole_paths(config: RunConfig) -> RunConfig:
     """Make paths absolute, so that a run opens from wherever it is asked for."""
     named = {
         "data.store": "" if config.data.store == BUNDLED else config.data.store,
-        "backbone.weights": config.backbone.weights,
         **{f"relation.{name}.file": getattr(config.relation, name).file for name in CONSUMERS},
     }
+    whole = {name: str(Path(text).resolve()) for name, text in named.items() if text}
     return config.with_settings(
-        {name: str(Path(text).resolve()) for name, text in named.items() if text}
+        {**whole, "backbone.weights": whole_weights_path(config.backbone.weights)}
     )
 
 
@@ -315,25 +302,17 @@ def _load_model(model: ComposedModel, folder: Path, which: str) -> None:
         raise ConfigError(f"no checkpoint called {which!r}; use best or last")
     path = folder / (BEST if which == "best" else LAST)
     if not path.exists():
-        raise CheckpointError(f"{folder} has no {path.name} yet; train the run first")
+        other = folder / (LAST if which == "best" else BEST)
+        hint = f"use its {other.name}" if other.exists() else "train the run first"
+        raise CheckpointError(f"{folder} has no {path.name} yet; {hint}")
     try:
-        model.load_state_dict(_model_tensors(path))
+        model.load_state_dict(model_tensors(path))
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit its own settings: {error}") from error
 
 
-def _model_tensors(path: Path) -> dict[str, Tensor]:
-    """A model's tensors out of either checkpoint; averaged ones where a run averages."""
-    tensors, _ = load_tensors(path)
-    for group in ("average/", "model/"):
-        held = {k.removeprefix(group): v for k, v in tensors.items() if k.startswith(group)}
-        if held:
-            return held
-    return tensors
-
-
 def _start_backbone(model: ComposedModel, config: RunConfig) -> None:
-    """Start the backbone from a run folder's checkpoint or a safetensors file, if one is named."""
+    """Start the backbone from the weights that are named, if any are."""
     settings = config.backbone
     if model.backbone is None and settings.weights:
         raise ConfigError("backbone.weights is set, but backbone.kind is 'none'")
@@ -344,28 +323,27 @@ def _start_backbone(model: ComposedModel, config: RunConfig) -> None:
             "backbone.train='frozen' would keep random weights for good; set backbone.weights to "
             "the folder of a run that trained such a backbone (`graphadapt train full-graph`)"
         )
-    if not settings.weights:
-        return
-    source = Path(settings.weights)
-    path = source
-    if source.is_dir():
-        config, _ = _read_settings(source)
-        path = source / (BEST if config.trainer.keep == "best" else LAST)
-    tensors = {
-        name.removeprefix("backbone."): tensor
-        for name, tensor in _model_tensors(path).items()
-        if name.startswith("backbone.")
-    }
-    load_backbone(model.backbone, tensors, path)
+    if settings.weights:
+        start_backbone(model.backbone, settings)
 
 
 def _read_settings(folder: Path) -> tuple[RunConfig, ModelInputs]:
     try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-        inputs = ModelInputs.from_dict(json.loads((folder / "inputs.json").read_text("utf-8")))
+        config = _table(folder / "config.json")
+        inputs = ModelInputs.from_dict(_table(folder / "inputs.json"))
     except FileNotFoundError as error:
         missing = Path(error.filename).name
         raise CheckpointError(f"{folder} is no run folder: it has no {missing}") from error
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except KeyError as error:
+        raise CheckpointError(f"{folder} is damaged: its inputs.json lacks {error}") from error
+    except (OSError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder} is damaged, or no run folder: {error}") from error
     return RunConfig.from_dict(config), inputs
+
+
+def _table(path: Path) -> dict[str, Any]:
+    """The object that a JSON file holds."""
+    held = json.loads(path.read_text("utf-8"))
+    if not isinstance(held, dict):
+        raise TypeError(f"{path.name} holds no object")
+    return held

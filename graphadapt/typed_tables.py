@@ -4,7 +4,7 @@ import copy
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -63,36 +63,53 @@ def build_table(cls: type[Any], table: Mapping[str, Any], where: str = "") -> An
         where: dotted place of the table, for messages.
 
     Raises:
-        ConfigError: for an unknown name or a value of another type.
+        ConfigError: for an unknown name, a value of another type, or none where one is needed.
     """
     hints = get_type_hints(cls)
     known = {item.name: item for item in fields(cls)}
     values = {}
     for key, value in table.items():
         check_known(key, known, f"setting under [{where}]" if where else "section")
-        path = f"{where}.{key}" if where else key
-        if is_dataclass(hints[key]):
-            if not isinstance(value, Mapping):
-                raise ConfigError(f"{path} is a section of settings, got {value!r}")
-            values[key] = build_table(typing.cast("type[Any]", hints[key]), value, path)
-        else:
-            values[key] = _typed(hints[key], value, path)
+        values[key] = _typed(hints[key], value, f"{where}.{key}" if where else key)
+    for name, item in known.items():
+        if name not in values and item.default is MISSING and item.default_factory is MISSING:
+            raise ConfigError(f"{f'{where}.' if where else ''}{name} is missing")
     return cls(**values)
 
 
 def _typed(hint: Any, value: Any, path: str) -> Any:
-    """Check ``value`` against a plain, tuple or literal type; lists become tuples."""
+    """Check ``value`` against a plain type or one of those that hold others."""
+    if is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{path} is a section of settings, got {value!r}")
+        return build_table(typing.cast("type[Any]", hint), value, path)
     if get_origin(hint) is Literal:
-        if value not in get_args(hint):
-            near = get_close_matches(str(value), get_args(hint), n=1)
-            hint_text = f"; did you mean {near[0]!r}?" if near else ""
-            options = ", ".join(repr(option) for option in get_args(hint))
-            raise ConfigError(f"{path}={value!r} is not one of {options}{hint_text}")
-        return value
+        return _one_of(get_args(hint), value, path)
     if get_origin(hint) is tuple:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{path} is a list, got {value!r}")
         return tuple(_typed(get_args(hint)[0], item, path) for item in value)
+    if get_origin(hint) is Mapping:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{path} is a table, got {value!r}")
+        return {
+            name: _typed(get_args(hint)[1], item, f"{path}.{name}") for name, item in value.items()
+        }
+    return _plain(hint, value, path)
+
+
+def _one_of(options: tuple[Any, ...], value: Any, path: str) -> Any:
+    if value in options:
+        return value
+    near = get_close_matches(str(value), options, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(f"{path}={value!r} is not one of {', '.join(map(repr, options))}{hint}")
+
+
+def _plain(hint: Any, value: Any, path: str) -> Any:
+    """A number, a text or anything; whole numbers become decimals where those are meant."""
+    if hint is Any:
+        return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):

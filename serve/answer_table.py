@@ -36,7 +36,7 @@ class _Rows:
             [float(f"{value:.7g}") for value in row] for row in self.predictions.values.tolist()
         ]
         for place, (number, text) in enumerate(zip(self.numbers, self.smiles, strict=True)):
-            yield number, text, values[place], self.predictions.failures.get(place, "")
+            yield number, _written(text), values[place], self.predictions.failures.get(place, "")
 
 
 class AnswerTable(Protocol):
@@ -92,7 +92,7 @@ class _ParquetTable:
         failures = predictions.failures
         columns = [
             list(numbers),
-            list(smiles),
+            [_written(text) for text in smiles],
             *self._answers(predictions),
             [failures.get(place) for place in range(len(smiles))],
         ]
@@ -146,6 +146,11 @@ def answer_table(path: Path, tasks: Sequence[str]) -> Iterator[AnswerTable]:
 def write_answers(stream: TextIO, tasks: Sequence[str], *, as_json: bool) -> AnswerTable:
     """Answers as text on an open stream: CSV with a header, or one JSON object a line."""
     return _JsonTable(stream, tasks) if as_json else _CsvTable(stream, tasks)
+
+
+def _written(text: str) -> str:
+    r"""A text as UTF-8 can hold it: bytes that were no UTF-8 in the source show as ``\udcff``."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @contextmanager

@@ -4,12 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graphadapt.errors import BundleError
-from graphadapt.export.contract import (
-    CONTRACT_FILE,
-    MODEL_FILE,
-    BundleContract,
-    FileInfo,
-)
+from graphadapt.export.contract import MODEL_FILE, BundleContract, FileInfo, read_contract
 from graphadapt.molecules.vocabulary import FEATURISATION_VERSION
 
 __all__ = ["Bundle", "read_bundle"]
@@ -29,44 +24,27 @@ def read_bundle(folder: str | Path) -> Bundle:
     """Read and verify a bundle.
 
     Raises:
-        BundleError: if it is missing, foreign, damaged, changed, of a newer format, or made for
+        BundleError: if it is missing, foreign, damaged, changed, of another version, or made for
             another featurisation; the text says which.
     """
     folder = Path(folder)
-    contract = _read_contract(folder)
+    contract = read_contract(folder)
     if contract.featurisation_version != FEATURISATION_VERSION:
         raise BundleError(
             f"{folder} was made for featurisation {contract.featurisation_version}, this "
             f"graphadapt has {FEATURISATION_VERSION}; export again"
         )
     contents = {name: _read_file(folder, name, info) for name, info in contract.files.items()}
-    if MODEL_FILE not in contents:
-        raise BundleError(f"{folder} names no {MODEL_FILE}; export again")
     return Bundle(folder, contract, contents[MODEL_FILE])
 
 
-def _read_contract(folder: Path) -> BundleContract:
-    if not folder.is_dir():
-        raise BundleError(f"{folder} is no folder; give the folder that `graphadapt export` wrote")
-    try:
-        text = (folder / CONTRACT_FILE).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise BundleError(f"{folder} is no bundle: it has no {CONTRACT_FILE}") from None
-    except UnicodeDecodeError as error:
-        raise BundleError(f"{folder}: {CONTRACT_FILE} is damaged: {error}") from error
-    try:
-        return BundleContract.from_text(text)
-    except BundleError as error:
-        raise BundleError(f"{folder}: {error}") from error
-
-
 def _read_file(folder: Path, name: str, stated: FileInfo) -> bytes:
-    if Path(name).name != name:
-        raise BundleError(f"{folder}: {CONTRACT_FILE} names {name!r}, which is not in the bundle")
     try:
         content = (folder / name).read_bytes()
     except FileNotFoundError:
         raise BundleError(f"{folder}: {name} is missing") from None
+    except OSError as error:
+        raise BundleError(f"{folder}: {name} cannot be read: {error.strerror}") from error
     found = FileInfo.of(content)
     if found.size != stated.size:
         raise BundleError(

@@ -70,6 +70,22 @@ def test_a_folder_of_other_settings_is_refused(first, tiny_store):
         Quickstart(first[0], settings=other, say=lambda _: None).run()
 
 
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [("thesis.tex", "holds thesis.tex, which is no part"), ("bundle-all/a.txt", "than a bundle")],
+)
+def test_a_folder_of_something_else_is_refused_before_the_work(
+    tmp_path, monkeypatch, place, message
+):
+    monkeypatch.setattr(Run, "trained", lambda *_: pytest.fail("it trained"))
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_text("x")
+    done = CliRunner().invoke(main, ["quickstart", "-o", str(tmp_path)])
+    assert done.exit_code == 1
+    assert message in done.stderr
+    assert done.stdout == ""
+
+
 def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch):
     def stop(*_, **__):
         raise Interrupted("stopped after step 3")

@@ -1,7 +1,8 @@
 """Tables become dataclasses only if every key and type is right."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -45,6 +46,47 @@ def test_nested_tables_become_nested_dataclasses():
 def test_what_is_wrong_is_named_by_its_place(table, message):
     with pytest.raises(ConfigError, match=message):
         build_table(Outer, table)
+
+
+@dataclass(frozen=True)
+class Shelf:
+    label: str
+    items: tuple[Inner, ...]
+    weights: Mapping[str, float] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    spare: Mapping[str, Inner] = field(default_factory=dict)
+
+
+def test_lists_and_tables_may_hold_dataclasses():
+    table = {
+        "label": "a",
+        "items": [{"size": 2}, {}],
+        "weights": {"x": 1},
+        "notes": {"anything": [None, {"at": "all"}]},
+        "spare": {"left": {"size": 3}},
+    }
+    expected = Shelf("a", (Inner(2), Inner()), {"x": 1.0}, table["notes"], {"left": Inner(3)})
+    assert build_table(Shelf, table) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"items": [3]}, "items is a section of settings, got 3"),
+        ({"items": [{"sze": 3}]}, r"unknown setting under \[items\]: 'sze'"),
+        ({"weights": None}, "weights is a table, got None"),
+        ({"weights": {"x": "y"}}, r"weights\.x='y' is not of type float"),
+        ({"spare": {"left": {"size": None}}}, r"spare\.left\.size=None is not of type int"),
+    ],
+)
+def test_what_lists_and_tables_hold_is_checked(change, message):
+    with pytest.raises(ConfigError, match=message):
+        build_table(Shelf, {"label": "a", "items": []} | change)
+
+
+def test_what_has_no_usual_value_must_be_given():
+    with pytest.raises(ConfigError, match=r"^items is missing$"):
+        build_table(Shelf, {"label": "a"})
 
 
 def test_a_name_far_from_all_lists_what_exists():

@@ -11,7 +11,7 @@ from graphadapt.adapters.bank import AdapterBank
 __all__ = ["adapter_disagreement"]
 
 
-def adapter_disagreement(bank: AdapterBank, x_ND: Tensor) -> Tensor:
+def adapter_disagreement(bank: AdapterBank, x_ND: Tensor, count: Tensor | None = None) -> Tensor:
     r"""Mean squared distance between every two adapters' outputs, per output column.
 
     .. math::
@@ -27,13 +27,18 @@ def adapter_disagreement(bank: AdapterBank, x_ND: Tensor) -> Tensor:
     Args:
         bank: the adapters.
         x_ND: what they are applied to; gradients flow to it.
+        count: how many rows come before padding, an int64 scalar on their device; None is all.
 
     Returns:
         Δ, ``(K, K)``, symmetric with a zero diagonal.
     """
     with torch.autocast(x_ND.device.type, enabled=False):
+        if count is not None:
+            leads_N = torch.arange(len(x_ND), device=x_ND.device) < count
+            x_ND = torch.where(leads_N.unsqueeze(1), x_ND, 0)
         hidden_NKR = x_ND.to(bank.down.dtype) @ bank.down.flatten(0, 1).T
-        moment = hidden_NKR.T @ hidden_NKR / max(1, len(x_ND))
+        rows = max(1, len(x_ND)) if count is None else count.clamp(min=1)
+        moment = hidden_NKR.T @ hidden_NKR / rows
         up = bank.up.transpose(0, 1).flatten(1)
         blocks = (moment * (up.T @ up)).view(bank.count, bank.rank, bank.count, bank.rank)
         inner_KK = blocks.sum((1, 3))

@@ -15,6 +15,7 @@ from graphadapt.adapters.bank import AdapterBank
 from graphadapt.adapters.disagreement import adapter_disagreement
 from graphadapt.adapters.site_names import key_of
 from graphadapt.errors import ConfigError
+from graphadapt.graphs.batch import GraphBatch
 
 __all__ = ["SiteBanks", "SiteCall", "find_sites"]
 
@@ -86,17 +87,25 @@ class SiteBanks(nn.Module):
     def __getitem__(self, name: str) -> AdapterBank:
         return cast("AdapterBank", self.banks[key_of(name)])
 
-    def call(self, alphas: Mapping[str, Tensor], *, measures: bool = False) -> "SiteCall":
+    def call(
+        self,
+        alphas: Mapping[str, Tensor],
+        *,
+        measures: bool = False,
+        batch: GraphBatch | None = None,
+    ) -> "SiteCall":
         """The linear call of one forward pass.
 
         Args:
             alphas: ``(K,)`` adapter weights of every site.
             measures: whether to keep each site's :func:`adapter_disagreement`.
+            batch: what is passed through, so that its padding is not measured.
         """
         return SiteCall(
             {layer: (name, self[name]) for layer, name in self._name_of.items()},
             alphas,
             measures=measures,
+            batch=batch,
         )
 
 
@@ -109,6 +118,7 @@ class SiteCall:
         places: adapted layer to its site name and bank.
         alphas: ``(K,)`` adapter weights of every site.
         measures: whether to keep each site's :func:`adapter_disagreement`.
+        batch: what is passed through, so that its padding is not measured.
 
     Raises:
         ConfigError: if a site has no weights.
@@ -120,6 +130,7 @@ class SiteCall:
         alphas: Mapping[str, Tensor],
         *,
         measures: bool = False,
+        batch: GraphBatch | None = None,
     ) -> None:
         names = [name for name, _ in places.values()]
         missing = [name for name in names if name not in alphas]
@@ -128,6 +139,7 @@ class SiteCall:
         self._places = places
         self._alphas = alphas
         self._measures = measures
+        self._batch = batch
         self._uncalled = set(names)
         self._distances: dict[str, list[Tensor]] = {}
 
@@ -139,9 +151,18 @@ class SiteCall:
         name, bank = place
         self._uncalled.discard(name)
         if self._measures:
-            distance_KK = adapter_disagreement(bank, x.reshape(-1, bank.in_features))
+            rows = x.reshape(-1, bank.in_features)
+            distance_KK = adapter_disagreement(bank, rows, self._real_rows(len(rows)))
             self._distances.setdefault(name, []).append(distance_KK)
         return bank.adapted_linear(layer, x, self._alphas[name])
+
+    def _real_rows(self, rows: int) -> Tensor | None:
+        """How many of a layer's input rows are no padding; None if all are.
+
+        Only nodes are padded, and there are more of them than graphs as soon as there is padding.
+        """
+        batch = self._batch
+        return None if batch is None or rows != batch.num_nodes else batch.num_real_nodes
 
     @property
     def distances(self) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """Learned tables for atoms and bonds, in OGB's vocabularies.
 
-Shapes: N nodes, D width, C = 60 bond codes.
+Shapes: N nodes, D width, C = 60 bond codes, R rows of all atom tables.
 """
 
 from typing import cast
@@ -16,7 +16,7 @@ from graphadapt.molecules.vocabulary import (
     BOND_FEATURE_SIZES,
 )
 
-__all__ = ["AtomEncoder", "BondEncoder"]
+__all__ = ["AtomEncoder", "BondEncoder", "multi_hot_rows"]
 
 
 class AtomEncoder(nn.Module):
@@ -44,8 +44,11 @@ class AtomEncoder(nn.Module):
     def forward(self, atoms_N9: Tensor) -> Tensor:
         """Look up atoms ``(N, 9)``, giving ``(N, D)``."""
         joined = torch.cat(_weights(self.tables))
-        x_ND = functional.embedding_bag(atoms_N9 + self.starts, joined, mode="sum")
-        device = x_ND.device.type
+        rows_N9, device = atoms_N9 + self.starts, joined.device.type
+        if device == "cpu":
+            x_ND = functional.embedding_bag(rows_N9, joined, mode="sum")
+        else:
+            x_ND = multi_hot_rows(rows_N9, joined)
         if torch.is_autocast_enabled(device):
             return x_ND.to(torch.get_autocast_dtype(device))
         return x_ND
@@ -72,6 +75,17 @@ class BondEncoder(nn.Module):
         kind, stereo, conjugated = _weights(self.tables)
         summed = kind[:, None, None] + stereo[None, :, None] + conjugated[None, None, :]
         return summed.reshape(BOND_CODES, -1)
+
+
+def multi_hot_rows(rows_NF: Tensor, table_RD: Tensor) -> Tensor:
+    """Add up F different rows of a short table for every n as a matrix product, ``(N, D)``.
+
+    A GPU multiplies by R = 174 rows in less time than it takes ``embedding_bag``'s gradient to sort
+    the indices and add up the few rows that nearly all atoms share.
+    """
+    chosen_NR = table_RD.new_zeros((len(rows_NF), len(table_RD))).scatter_(1, rows_NF, 1)
+    with torch.autocast(table_RD.device.type, enabled=False):
+        return chosen_NR @ table_RD
 
 
 def _tables(sizes: tuple[int, ...], width: int) -> nn.ModuleList:

@@ -47,7 +47,13 @@ class GCNConvolution(nn.Module):
         h_ND = linear(self.update, x_ND)
         degree_N, weight_E = _degree_weights(batch, h_ND)
         heard_ND = kernels.relu_message_sum(
-            h_ND, self.bonds(), batch.source, batch.target, batch.bond_codes, weight_E
+            h_ND,
+            self.bonds(),
+            batch.source,
+            batch.target,
+            batch.bond_codes,
+            weight_E,
+            order=batch.bond_order,
         )
         own_ND = functional.relu(h_ND + self.root.to(h_ND.dtype))
         return torch.addcmul(heard_ND, own_ND, degree_N.reciprocal().to(h_ND.dtype).unsqueeze(1))

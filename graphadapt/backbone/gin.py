@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from graphadapt.backbone.encoders import BondEncoder
+from graphadapt.backbone.node_norm import NodeNorm
 from graphadapt.backbone.protocol import LinearCall
 from graphadapt.graphs.batch import GraphBatch
 from graphadapt.graphs.message_passing import MessageKernels
@@ -38,7 +39,7 @@ class GINConvolution(nn.Module):
         self.bonds = BondEncoder(width)
         self.epsilon = nn.Parameter(torch.zeros(1))
         self.expand = nn.Linear(width, 2 * width)
-        self.norm = nn.BatchNorm1d(2 * width)
+        self.norm = NodeNorm(2 * width)
         self.contract = nn.Linear(2 * width, width)
 
     def forward(
@@ -46,9 +47,14 @@ class GINConvolution(nn.Module):
     ) -> Tensor:
         """Update node states ``(N, D)``."""
         heard_ND = kernels.relu_message_sum(
-            x_ND, self.bonds(), batch.source, batch.target, batch.bond_codes
+            x_ND,
+            self.bonds(),
+            batch.source,
+            batch.target,
+            batch.bond_codes,
+            order=batch.bond_order,
         )
         # Not (1 + epsilon) x: bfloat16 would round a small epsilon away.
         summed_ND = torch.addcmul(heard_ND + x_ND, x_ND, self.epsilon.to(x_ND.dtype))
-        hidden = self.norm(linear(self.expand, summed_ND))
+        hidden = self.norm(linear(self.expand, summed_ND), batch, kernels)
         return linear(self.contract, torch.relu(hidden))

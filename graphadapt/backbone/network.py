@@ -13,6 +13,7 @@ from graphadapt.backbone.encoders import AtomEncoder
 from graphadapt.backbone.gcn import GCNConvolution
 from graphadapt.backbone.gin import GINConvolution
 from graphadapt.backbone.layered import LayeredBackbone, LayerState, layer_in_name
+from graphadapt.backbone.node_norm import NodeNorm
 from graphadapt.backbone.protocol import LinearCall
 from graphadapt.backbone.virtual_node import VirtualNode
 from graphadapt.errors import ConfigError
@@ -76,7 +77,7 @@ class MoleculeNetwork(LayeredBackbone):
         make = _CONVOLUTIONS[convolution]
         self.atoms = AtomEncoder(width)
         self.convolutions = nn.ModuleList(make(width) for _ in range(layers))
-        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for _ in range(layers))
+        self.norms = nn.ModuleList(NodeNorm(width) for _ in range(layers))
         self.dropout = Dropout(dropout)
         self.virtual_node = VirtualNode(width, layers, dropout) if virtual_node else None
 
@@ -91,10 +92,12 @@ class MoleculeNetwork(LayeredBackbone):
         kernels = self._kernels(batch)
         layer, x_ND, shared_GD = state.layer, state.nodes, state.graphs
         if shared_GD is not None:
-            x_ND = x_ND + kernels.spread(shared_GD, batch.graph_of_node)
+            x_ND = x_ND + kernels.spread(shared_GD, batch.graph_of_node, offsets=batch.node_offsets)
         y_ND = self._layer(layer, x_ND, batch, kernels, linear)
         if self.virtual_node is not None and layer < len(self.virtual_node.updates):
-            summed_GD = kernels.segment_sum(x_ND, batch.graph_of_node, batch.num_graphs)
+            summed_GD = kernels.segment_sum(
+                x_ND, batch.graph_of_node, batch.num_graphs, offsets=batch.node_offsets
+            )
             shared_GD = self.virtual_node.updates[layer](shared_GD, summed_GD, linear)
         if self.jumping_knowledge == "last":
             return LayerState(layer + 1, y_ND, shared_GD)
@@ -105,7 +108,9 @@ class MoleculeNetwork(LayeredBackbone):
         """Pool nodes in float32 at least, ``(G, width)``."""
         x_ND = state.nodes if state.summed is None else state.summed + state.nodes
         x_ND = x_ND.to(torch.promote_types(x_ND.dtype, torch.float32))
-        summed_GD = self._kernels(batch).segment_sum(x_ND, batch.graph_of_node, batch.num_graphs)
+        summed_GD = self._kernels(batch).segment_sum(
+            x_ND, batch.graph_of_node, batch.num_graphs, offsets=batch.node_offsets
+        )
         if self.pooling == "sum":
             return summed_GD
         return summed_GD / batch.nodes_per_graph.unsqueeze(1)
@@ -125,6 +130,7 @@ class MoleculeNetwork(LayeredBackbone):
         kernels: MessageKernels,
         linear: LinearCall,
     ) -> Tensor:
-        y_ND = self.norms[layer](self.convolutions[layer](x_ND, batch, kernels, linear))
+        y_ND = self.convolutions[layer](x_ND, batch, kernels, linear)
+        y_ND = self.norms[layer](y_ND, batch, kernels)
         is_last = layer == self.num_layers - 1
         return self.dropout(y_ND if is_last else torch.relu(y_ND))

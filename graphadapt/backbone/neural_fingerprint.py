@@ -13,6 +13,7 @@ from graphadapt.backbone.dropout import Dropout
 from graphadapt.backbone.encoders import AtomEncoder
 from graphadapt.backbone.gin import GINConvolution
 from graphadapt.backbone.layered import LayeredBackbone, LayerState, layer_in_name
+from graphadapt.backbone.node_norm import NodeNorm
 from graphadapt.backbone.protocol import LinearCall
 from graphadapt.errors import ConfigError
 from graphadapt.graphs.batch import GraphBatch
@@ -74,7 +75,7 @@ class NeuralFingerprint(LayeredBackbone):
         self.message_passing: KernelName = message_passing
         self.atoms = AtomEncoder(width)
         self.convolutions = nn.ModuleList(GINConvolution(width) for _ in range(layers))
-        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for _ in range(layers))
+        self.norms = nn.ModuleList(NodeNorm(width) for _ in range(layers))
         self.readouts = nn.ModuleList(nn.Linear(width, fingerprint_width) for _ in range(layers))
         self.count_norm = nn.BatchNorm1d(layers * fingerprint_width)
         self.project = nn.Linear(layers * fingerprint_width, embedding_width)
@@ -90,9 +91,11 @@ class NeuralFingerprint(LayeredBackbone):
         layer = state.layer
         kernels = message_kernels(self.message_passing, batch.atoms.device)
         heard_ND = self.convolutions[layer](state.nodes, batch, kernels, linear)
-        x_ND = state.nodes + torch.relu(self.norms[layer](heard_ND))
+        x_ND = state.nodes + torch.relu(self.norms[layer](heard_ND, batch, kernels))
         soft_NW = torch.relu(linear(cast("nn.Linear", self.readouts[layer]), x_ND))
-        counts_GW = kernels.segment_sum(soft_NW, batch.graph_of_node, batch.num_graphs)
+        counts_GW = kernels.segment_sum(
+            soft_NW, batch.graph_of_node, batch.num_graphs, offsets=batch.node_offsets
+        )
         assert state.graphs is not None
         return LayerState(layer + 1, x_ND, torch.cat([state.graphs, counts_GW], dim=1))
 

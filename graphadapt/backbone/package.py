@@ -95,11 +95,11 @@ def check_card(card: dict[str, Any], weights: Path, config: BackboneConfig) -> N
             f"{weights} was trained on featurisation version {version}, this program makes "
             f"version {FEATURISATION_VERSION}; pretrain again"
         )
-    held, asked = card.get("backbone", {}), architecture(config)
-    different = {name: held.get(name) for name in asked if held.get(name) != asked[name]}
+    held: dict[str, Any] = card.get("backbone", {})
+    different = {
+        name: value for name, value in held.items() if getattr(config, name, None) != value
+    }
     if different:
-        wanted = ", ".join(f"{name}={asked[name]!r}" for name in different)
+        asked = ", ".join(f"{name}={getattr(config, name, None)!r}" for name in different)
         fitting = ", ".join(f"backbone.{name}={value!r}" for name, value in different.items())
-        raise CheckpointError(
-            f"{weights} holds a backbone of other settings than {wanted}; set {fitting}"
-        )
+        raise CheckpointError(f"{weights} does not hold a backbone of {asked}; set {fitting}")

@@ -4,7 +4,10 @@ A user's mistake is one line on standard error and exit code 1; results go to st
 progress to standard error.
 """
 
+import errno
 import importlib
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,15 +22,20 @@ from graphadapt.errors import GraphAdaptError
 __all__ = ["main"]
 
 COMMANDS = {
+    "corpus": "Gather structures to pretrain on, without labels.",
     "doctor": "Report versions, usable backends and conflicts.",
     "evaluate": "Score a trained run on its validation or test cells.",
     "export": "Freeze a trained run and write an ONNX bundle.",
     "inspect": "Show a run's settings, relation matrix and routing.",
     "predict": "Answer molecules with an exported bundle.",
     "prepare": "Turn molecules and labels into a graph store.",
+    "pretrain": "Train a backbone on molecules without labels.",
     "quickstart": "Train, export and predict on bundled data.",
     "train": "Train a composed model from a settings file or preset.",
 }
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What the system says where there is no room left; it does not say in which file."""
 
 
 class _LazyGroup(click.Group):
@@ -62,7 +70,7 @@ def _one_line() -> Iterator[None]:
     try:
         yield
     except GraphAdaptError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(" ".join(str(error).split("\n"))) from error
     except NoArgsIsHelpError:
         raise
     except click.UsageError as error:
@@ -70,9 +78,11 @@ def _one_line() -> Iterator[None]:
         command = error.ctx.command_path if error.ctx else "graphadapt"
         raise click.ClickException(f"{text}; see `{command} --help`") from error
     except OSError as error:
-        if error.filename is None:  # about no file, so not the user's doing
+        if error.filename is None and error.errno not in FULL:  # not the user's doing
             raise
-        raise click.ClickException(f"{error.filename}: {error.strerror}") from error
+        _drop_output()
+        place = "writing" if error.filename is None else error.filename
+        raise click.ClickException(f"{place}: {error.strerror}") from error
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         extras = extras_with(package)
@@ -81,6 +91,14 @@ def _one_line() -> Iterator[None]:
         raise click.ClickException(
             f"this command needs the package {package!r}; pip install 'graphadapt[{extras[0]}]'"
         ) from error
+
+
+def _drop_output() -> None:
+    """Forget results that cannot be written, or Python complains of them once more on leaving."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from graphadapt.cli.prepare import parse_names
 from graphadapt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ __all__ = ["parse_composition"]
 
 def parse_composition(text: str, names: Sequence[str]) -> "Tensor | Literal['each']":
     """Read ``all``, ``each`` or ``TASK=WEIGHT,...``; a task without a weight has weight 1.
+
+    A task whose name holds a comma stands in double quotes, as in ``"a, b"=0.5``.
 
     Args:
         text: as the user wrote it.
@@ -31,8 +34,8 @@ def parse_composition(text: str, names: Sequence[str]) -> "Tensor | Literal['eac
     if text == "all":
         return uniform_composition(names, names)
     weights: dict[str, float] = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, number = item.rpartition("=")
+    for item in parse_names(text):
+        name, equals, number = ("", "", "") if item in names else item.rpartition("=")
         task = (name if equals else item).strip()
         if task in weights:
             raise ConfigError(f"composition {text!r} names task {task!r} twice; name it once")

@@ -1,12 +1,15 @@
 """``graphadapt evaluate``: a trained run's metrics on one part of its split."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from graphadapt.cli.composition import parse_composition
+from graphadapt.cli.trained import open_trained
+from graphadapt.errors import ConfigError
 
 if TYPE_CHECKING:
     from graphadapt.report.evaluation import PartReport
@@ -66,9 +69,12 @@ def evaluate(
     from graphadapt.report.allocation import allocation_table, measure_allocation
     from graphadapt.report.evaluation import evaluate_part
     from graphadapt.report.routing import describe_routing, routing_table
-    from graphadapt.run import Run
 
-    opened = Run.open(run, weights)
+    if output is not None:
+        _check_place(output)
+    opened = open_trained(run, weights)
+    if awa and opened.model.routing is None:
+        raise ConfigError(f"{run} has no adapters, so there is no allocation to measure with --awa")
     names = [task.name for task in opened.inputs.tasks]
     scores = evaluate_part(opened, part, parse_composition(composition, names))
     routing = describe_routing(opened.model)
@@ -93,6 +99,13 @@ def evaluate(
         click.echo(f"\nadapter weight allocation on validation cells\n{allocation_table(reports)}")
 
 
+def _check_place(path: Path) -> None:
+    """Say before minutes of work that the result could not be written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"{path} cannot be written: {path.parent} is read-only for this user")
+
+
 def _write(path: Path, result: dict[str, Any]) -> None:
     from graphadapt.trainer.checkpoint import write_text
 
@@ -106,10 +119,11 @@ def _lines(run: "Run", scores: "PartReport", *, unshared: bool) -> list[str]:
     lines = [_heading(run, scores), "", task_table(shown), ""]
     lines += [f"skipped {task}: {reason}" for task, reason in shown.skipped.items()]
     lines.append(f"mean over all cells: {_means(scores.everything.mean)}")
-    share = scores.shared / scores.cells if scores.cells else 0.0
+    if not scores.shared:
+        return [*lines, "no cell is of a molecule that trains another task"]
     lines.append(
-        f"mean without the {scores.shared:,} cells ({share:.1%}) of molecules that train another "
-        f"task: {_means(scores.unshared.mean)}"
+        f"mean without the {scores.shared:,} cells ({scores.shared / scores.cells:.1%}) of "
+        f"molecules that train another task: {_means(scores.unshared.mean)}"
     )
     return lines
 
@@ -121,6 +135,8 @@ def _heading(run: "Run", scores: "PartReport") -> str:
     if isinstance(scores.composition, str):
         return f"{text}, each task asked by itself"
     weights = list(scores.composition.values())
+    if len(weights) == 1:
+        return f"{text}, asked for task {next(iter(scores.composition))} alone"
     if len(weights) == len(run.inputs.tasks) and max(weights) - min(weights) < 1e-6:
         return f"{text}, all {len(weights)} tasks asked together, weighed alike"
     mix = ", ".join(f"{name}={weight:.3g}" for name, weight in scores.composition.items())

@@ -1,5 +1,6 @@
 """``graphadapt export``: a trained run and a composition to an ONNX bundle."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ import click
 
 from graphadapt.cli.composition import parse_composition
 from graphadapt.cli.prepare import parse_names
+from graphadapt.cli.trained import open_trained
 from graphadapt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -66,11 +68,10 @@ def export(
     from graphadapt.export.parity import ParityPlan
     from graphadapt.export.run_bundle import export_run
     from graphadapt.freeze import Selection
-    from graphadapt.run import Run
 
     check_target(bundle)
     selection = Selection(**rules)
-    opened = Run.open(run, weights)
+    opened = open_trained(run, weights)
     contract, _ = export_run(
         opened,
         bundle,
@@ -109,10 +110,11 @@ def _summary(bundle: Path, contract: "BundleContract") -> str:
 
 def _trial(bundle: Path, contract: "BundleContract") -> str:
     """A command that answers something."""
+    place = shlex.quote(str(bundle))
     if contract.own_columns:
         columns = ", ".join(contract.own_columns)
-        return f"graphadapt predict {bundle} TABLE, with SMILES and the columns {columns}"
-    return f'echo "CCO" | graphadapt predict {bundle}'
+        return f"graphadapt predict {place} TABLE, with SMILES and the columns {columns}"
+    return f'echo "CCO" | graphadapt predict {place}'
 
 
 def _counted(count: int, noun: str) -> str:

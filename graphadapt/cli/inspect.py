@@ -37,7 +37,8 @@ def inspect(target: str, picture: Path | None, as_json: bool) -> None:
     """
     kind = target_kind(target)
     if picture is not None and kind != "run":
-        raise ConfigError(f"--plot draws a run's relations and routing; {target} is a {kind}")
+        what = "settings" if kind == "settings" else f"a {kind}"
+        raise ConfigError(f"--plot draws a run's relations and routing; {target} is {what}")
     found = _summary(kind, target, picture)
     click.echo(json.dumps(found.to_dict(), indent=1) if as_json else found.to_text())
     if picture is not None:

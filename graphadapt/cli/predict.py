@@ -106,6 +106,7 @@ def _answers_to(
     tasks = predictor.contract.task_names
     if output is None:
         yield write_answers(sys.stdout, tasks, as_json=as_json)
+        sys.stdout.flush()  # a full disk shows here, not when Python is gone
         return
     with answer_table(output, tasks) as answers:
         yield answers

@@ -81,6 +81,7 @@ def prepare(
     SOURCE is a table (.csv, .tsv, .smi, .parquet; - is standard input), a folder in OGB's layout,
     the name of an OGB molecule set such as ogbg-moltox21, or moleculeace, which comes with
     graphadapt. Rows that cannot be used are counted here and listed in STORE/rejected.csv.
+    When it is interrupted, the same command goes on where it stopped.
     """
     from graphadapt.data.load import load_source
     from graphadapt.data.prepare import prepare as prepare_store

@@ -1,12 +1,13 @@
-"""What the commands that train share: settings by dotted name, the exit code after Ctrl-C."""
+"""What the commands that train share: settings by name, exit codes, memory that runs out."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from graphadapt.errors import ConfigError
 
-__all__ = ["INTERRUPTED", "parse_settings"]
+__all__ = ["INTERRUPTED", "memory_in_one_line", "parse_settings"]
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -34,3 +35,21 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             settings[name.strip()] = text
     return settings
+
+
+@contextmanager
+def memory_in_one_line(settings: str) -> Iterator[None]:
+    """Turn torch's failed allocation, a plain RuntimeError on a CPU, into advice.
+
+    Args:
+        settings: names of those to lower.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "memory" not in str(error):
+            raise
+        raise ConfigError(
+            f"out of memory ({str(error).splitlines()[0]}); lower {settings}, and go on with "
+            "--resume where training had begun"
+        ) from error

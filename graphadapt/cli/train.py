@@ -1,13 +1,12 @@
 """``graphadapt train``: from a settings file or preset to a run folder."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shlex
 from pathlib import Path
 
 import click
 
-from graphadapt.cli.settings import INTERRUPTED, parse_settings
+from graphadapt.cli.settings import INTERRUPTED, memory_in_one_line, parse_settings
 from graphadapt.config import RunConfig
 from graphadapt.errors import ConfigError
 
@@ -49,29 +48,20 @@ def train(
     if resume and (config or pairs):
         raise ConfigError("--resume takes its settings from the run folder; leave CONFIG and --set")
     settings = Run.settings(folder) if resume else _new_settings(config, pairs)
-    with _memory_in_one_line(), process_group(resolve_device(settings.trainer.device)) as workers:
+    device = resolve_device(settings.trainer.device)
+    with (
+        memory_in_one_line("sampler.batch_size, backbone.width or adapters.count"),
+        process_group(device) as workers,
+    ):
         run = Run.open(folder, "none") if resume else Run.create(settings, folder, workers=workers)
         try:
             state = run.train(resume=resume, workers=workers)
         except Interrupted as stop:
-            click.echo(f"{stop}; go on with `graphadapt train --resume -o {folder}`", err=True)
+            place = shlex.quote(str(folder))
+            click.echo(f"{stop}; go on with `graphadapt train --resume -o {place}`", err=True)
             raise SystemExit(INTERRUPTED) from None
         if workers.is_first:
             _print_result(folder, state.best_epoch, state.best_score, state.seconds, as_json)
-
-
-@contextmanager
-def _memory_in_one_line() -> Iterator[None]:
-    """Turn torch's failed allocation, a plain RuntimeError on a CPU, into advice."""
-    try:
-        yield
-    except RuntimeError as error:
-        if "memory" not in str(error):
-            raise
-        raise ConfigError(
-            f"out of memory ({str(error).splitlines()[0]}); lower sampler.batch_size, "
-            "backbone.width or adapters.count, and go on with --resume where training had begun"
-        ) from error
 
 
 def _new_settings(config: str | None, pairs: tuple[str, ...]) -> RunConfig:
@@ -96,4 +86,4 @@ def _print_result(
     if score is not None:
         shown = f"best validation score {score:.4f}"
     click.echo(f"Trained {folder} in {seconds:.0f} s; {shown}")
-    click.echo(f"Next: graphadapt evaluate {folder}")
+    click.echo(f"Next: graphadapt evaluate {shlex.quote(str(folder))}")

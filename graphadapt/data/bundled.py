@@ -12,6 +12,7 @@ from typing import Final
 from graphadapt.data.moleculeace import moleculeace_source
 from graphadapt.data.prepare import prepare
 from graphadapt.data.store import STORE_FORMAT, GraphStore, is_store
+from graphadapt.errors import DataError
 from graphadapt.molecules.features import FeatureBlock
 from graphadapt.molecules.vocabulary import FEATURISATION_VERSION
 
@@ -50,8 +51,16 @@ def open_store(name: str, feature_kinds: Sequence[str] = (), *, shown: bool = Tr
     folder = cache_folder() / f"{BUNDLED}-{STORE_FORMAT}.{FEATURISATION_VERSION}-{kinds}"
     if not is_store(folder):
         blocks = tuple(_block(kind) for kind in sorted(feature_kinds))
-        prepare(moleculeace_source(), folder, blocks=blocks, shown=shown)
+        _prepare_bundled(folder, blocks, shown=shown)
     return GraphStore(folder)
+
+
+def _prepare_bundled(folder: Path, blocks: Sequence[FeatureBlock], *, shown: bool) -> None:
+    try:
+        prepare(moleculeace_source(), folder, blocks=blocks, shown=shown)
+    except DataError:
+        if not is_store(folder):  # otherwise another process that was waited for has prepared it
+            raise
 
 
 def _block(kind: str) -> FeatureBlock:

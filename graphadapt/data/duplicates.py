@@ -8,7 +8,6 @@ leave the cell empty, because nothing in the table says which of them is right. 
 if they are equal; measured values agree if they lie within half of the task's standard deviation.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -33,7 +32,9 @@ class _Groups(NamedTuple):
     """``(U,)`` position in ``rows`` of each molecule's first row."""
 
 
-def merge_duplicates(source: MoleculeSource, canonical: Sequence[str]) -> MoleculeSource:
+def merge_duplicates(
+    source: MoleculeSource, molecule_G: NDArray[np.int64]
+) -> tuple[MoleculeSource, NDArray[np.int64]]:
     """Merge rows of one molecule into the first of them, listing every row that went.
 
     The first row gives SMILES, row number and feature columns. A merged cell keeps the split of
@@ -41,11 +42,14 @@ def merge_duplicates(source: MoleculeSource, canonical: Sequence[str]) -> Molecu
 
     Args:
         source: rows as read.
-        canonical: canonical SMILES of every row.
+        molecule_G: the same number for rows of the same molecule, counted from 0.
+
+    Returns:
+        The merged source, and which rows stayed.
     """
-    groups = _groups(canonical)
+    groups = _groups(molecule_G)
     if not len(groups.starts):
-        return source
+        return source, np.arange(len(source))
     labels_DT = source.labels[groups.rows]
     merged_UT, contradicts_UT = _merged_labels(source, labels_DT, groups.starts)
     first_U = groups.rows[groups.starts]
@@ -63,18 +67,14 @@ def merge_duplicates(source: MoleculeSource, canonical: Sequence[str]) -> Molecu
     )
     split_GT = _merged_split(source.split, groups, labels_DT)
     merged = replace(source, labels=labels_GT, flags=flags, split=split_GT, rejected=rejected)
-    return merged.take(np.flatnonzero(keep_G))
+    rows = np.flatnonzero(keep_G)
+    return merged.take(rows), rows
 
 
-def _groups(canonical: Sequence[str]) -> _Groups:
-    identity: dict[str, int] = {}
-    group_G = np.fromiter(
-        (identity.setdefault(text, len(identity)) for text in canonical), np.int64, len(canonical)
-    )
-    shared_G = np.bincount(group_G, minlength=len(identity))[group_G] > 1
-    rows_D = np.flatnonzero(shared_G)
-    rows_D = rows_D[np.argsort(group_G[rows_D], kind="stable")]
-    starts_U = np.flatnonzero(np.diff(group_G[rows_D], prepend=-1))
+def _groups(molecule_G: NDArray[np.int64]) -> _Groups:
+    rows_D = np.flatnonzero(np.bincount(molecule_G)[molecule_G] > 1)
+    rows_D = rows_D[np.argsort(molecule_G[rows_D], kind="stable")]
+    starts_U = np.flatnonzero(np.diff(molecule_G[rows_D], prepend=-1))
     return _Groups(rows_D, starts_U)
 
 

@@ -80,7 +80,7 @@ def _labels(table: Table, names: list[str]) -> NDArray[np.float32]:
                 f"{table.name} is damaged: row {table.row_numbers[row]} of {name!r} "
                 f"holds {text!r}, not a label"
             )
-        labels_GT[:, index] = table.columns[name]
+        labels_GT[:, index] = table.columns.pop(name)  # labels are in memory once
     return labels_GT
 
 

@@ -1,35 +1,46 @@
 """From a source of molecules to a graph store, with every row that is left out accounted for.
 
-Shapes: G molecules, T tasks. The steps, in order: unparsable rows out, duplicates merged, rows
-without a label out (published sets skip these), split, featurise and write in chunks.
+Shapes: G molecules, T tasks. The steps, in order: featurise, each molecule parsed once; leave out
+what cannot be used; split; write. What is featurised stays on disk until the store is complete, so
+that a preparation that was interrupted or killed goes on where it stopped.
+
+In memory are, for each molecule, the source's own row (its SMILES, four bytes a label, one a split
+code and one a flag) and 16 bytes to tell molecules apart, 16 to tell scaffolds apart, where that is
+asked for; a table from which rows must go is there twice for a moment. All else is a few chunks for
+each process.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, replace
+from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graphadapt.data.duplicates import merge_duplicates
-from graphadapt.data.featurised import featurised_chunks
-from graphadapt.data.identity import Identity, identify_many
+from graphadapt.data.cleaning import UsedRows, used_rows
+from graphadapt.data.featurised import Featuriser, Findings
+from graphadapt.data.identity import canonical_key, groups_of, scaffold_key
 from graphadapt.data.names import listed_names, require_name
 from graphadapt.data.prepare_report import PrepareReport, report_on
 from graphadapt.data.scaffold import scaffold_split
-from graphadapt.data.source import UNPARSABLE, MoleculeSource, Rejected
+from graphadapt.data.source import MoleculeSource
 from graphadapt.data.split import DEFAULT_FRACTIONS, molecule_split_to_cells, random_split
 from graphadapt.data.store import GraphStore
 from graphadapt.data.store_writer import StoreWriter, check_replaceable
+from graphadapt.data.unfinished import unfinished_work
 from graphadapt.errors import DataError
+from graphadapt.molecules.chunk import MoleculeKey
 from graphadapt.molecules.features import FeatureBlock
+from graphadapt.progress import Progress
 
 __all__ = ["REJECTED_FILE", "prepare"]
 
 REJECTED_FILE: Final = "rejected.csv"
 """List inside the store of rows and labels that were left out, with the reason."""
+
+_MOLECULE: Final = "molecule"
+_SCAFFOLD: Final = "scaffold"
 
 
 def prepare(
@@ -48,10 +59,12 @@ def prepare(
 
     Args:
         source: what a reader returned.
-        folder: the store to make; it appears when it is complete.
+        folder: the store to make; it appears when it is complete. Until then, and after an
+            interruption, work lies in ``.FOLDER.unfinished`` beside it; a call with the same
+            molecules and features goes on from there.
         blocks: molecule-level features to compute, at most one of a kind.
         split: the source's own split by its name (``official`` or ``column:NAME``), ``scaffold``
-            or ``random``; by default its own, and scaffold where it has none.
+            or ``random``; by default its own, else scaffold, else ``none`` if it has no task.
         fractions: shares of train, valid and test for scaffold and random.
         seed: of the random split.
         processes: how many parse and featurise; by default one for each core.
@@ -64,43 +77,31 @@ def prepare(
     Raises:
         DataError: if the place is taken, a split or column does not exist, or nothing is left.
     """
-    check_replaceable(Path(folder), overwrite=overwrite)
+    folder = Path(folder)
+    check_replaceable(folder, overwrite=overwrite)
     _check_blocks(source, blocks)
     split = _chosen_split(source, split)
-    identities = _identities(source, split, processes, shown)
-    source = source if source.curated else _cleaned(source, identities)
-    split_GT, notes = _split_cells(source, split, identities, fractions, seed)
-    with StoreWriter(
-        folder,
-        tasks=source.tasks,
-        feature_blocks=blocks,
-        flags=tuple(source.flags),
-        source=source.name,
-        metric=source.metric,
-        split=split,
-        overwrite=overwrite,
-    ) as writer:
-        rejected = [*source.rejected, *_write(source, split_GT, blocks, writer, processes, shown)]
-        if not len(writer):
-            raise _nothing_left(source.name, rejected)
-        rejected.sort(key=lambda each: each.row)
-        header = ("row", "smiles", "reason", "task", "detail")
-        writer.write_table(REJECTED_FILE, header, map(astuple, rejected))
-    return report_on(GraphStore(folder), rejected, (*source.warnings, *notes))
-
-
-def _nothing_left(name: str, rejected: Sequence[Rejected]) -> DataError:
-    """The error that no molecule can be used, with the reasons and the first case."""
-    rows = [each for each in rejected if not each.task]
-    if not rows:
-        return DataError(f"{name} has no molecules")
-    counts = Counter(each.reason for each in rows).most_common()
-    reasons = ", ".join(f"{number} {reason}" for reason, number in counts)
-    first = rows[0]
-    return DataError(
-        f"no molecule of {name} can be used: {reasons}; "
-        f"the first is row {first.row}, {first.smiles!r}"
-    )
+    work = Featuriser(source=source, blocks=tuple(blocks), keys=_keys(source, split))
+    with unfinished_work(folder, work.settings, overwrite=overwrite, shown=shown) as workplace:
+        findings = work.run(workplace, processes=processes, shown=shown)
+        rows = used_rows(source, findings.errors, _groups(findings, _MOLECULE))
+        split_GT, notes = _split_cells(rows, split, findings, fractions, seed)
+        rejected = sorted(rows.source.rejected, key=lambda each: each.row)
+        with StoreWriter(
+            folder,
+            tasks=rows.source.tasks,
+            feature_blocks=blocks,
+            flags=tuple(source.flags),
+            source=source.name,
+            metric=source.metric,
+            split=split,
+            workplace=workplace / "store",
+            overwrite=overwrite,
+        ) as writer:
+            _write(rows, split_GT, work, workplace, writer, shown=shown)
+            header = ("row", "smiles", "reason", "task", "detail")
+            writer.write_table(REJECTED_FILE, header, map(astuple, rejected))
+    return report_on(GraphStore(folder), rejected, (*rows.source.warnings, *notes))
 
 
 def _check_blocks(source: MoleculeSource, blocks: Sequence[FeatureBlock]) -> None:
@@ -116,7 +117,7 @@ def _check_blocks(source: MoleculeSource, blocks: Sequence[FeatureBlock]) -> Non
 def _chosen_split(source: MoleculeSource, split: str | None) -> str:
     own = None if source.split is None else source.split_name
     if split is None:
-        return own or "scaffold"
+        return own or ("scaffold" if source.tasks else "none")
     known = ["scaffold", "random", *([own] if own else [])]
     if split not in known:
         raise DataError(
@@ -126,91 +127,71 @@ def _chosen_split(source: MoleculeSource, split: str | None) -> str:
     return split
 
 
-def _identities(
-    source: MoleculeSource, split: str, processes: int | None, shown: bool
-) -> dict[int, Identity | DataError]:
-    """Who each row is, by row number; empty where nobody asks."""
-    if source.curated and split != "scaffold":
-        return {}
-    named = identify_many(
-        source.smiles, scaffold=split == "scaffold", processes=processes, shown=shown
-    )
-    return dict(zip(source.row_numbers.tolist(), named, strict=True))
+def _keys(source: MoleculeSource, split: str) -> dict[str, MoleculeKey]:
+    """What tells molecules and scaffolds apart, where that is asked for."""
+    keys: dict[str, MoleculeKey] = {}
+    if not source.curated:
+        keys[_MOLECULE] = canonical_key
+    if split == "scaffold":
+        keys[_SCAFFOLD] = scaffold_key
+    return keys
 
 
-def _cleaned(
-    source: MoleculeSource, identities: Mapping[int, Identity | DataError]
-) -> MoleculeSource:
-    """Without unparsable rows, duplicates and rows that have no label."""
-    names = [identities[row] for row in source.row_numbers.tolist()]
-    errors = {row: str(name) for row, name in enumerate(names) if isinstance(name, DataError)}
-    canonical = [name.canonical for name in names if not isinstance(name, DataError)]
-    source = merge_duplicates(_leave_out(source, UNPARSABLE, errors), canonical)
-    if not source.tasks:
-        return source
-    empty = np.flatnonzero(np.isnan(source.labels).all(axis=1)).tolist()
-    return _leave_out(source, "no label", dict.fromkeys(empty, ""))
-
-
-def _leave_out(source: MoleculeSource, reason: str, details: Mapping[int, str]) -> MoleculeSource:
-    """Without the rows at these positions, which are listed as rejected."""
-    if not details:
-        return source
-    rejected = [
-        Rejected(int(source.row_numbers[row]), source.smiles[row], reason, detail=detail)
-        for row, detail in details.items()
-    ]
-    kept = np.delete(np.arange(len(source)), list(details))
-    return replace(source.take(kept), rejected=(*source.rejected, *rejected))
+def _groups(findings: Findings, name: str) -> NDArray[np.int64] | None:
+    return groups_of(findings.keys[name]) if name in findings.keys else None
 
 
 def _split_cells(
-    source: MoleculeSource,
-    split: str,
-    identities: Mapping[int, Identity | DataError],
-    fractions: Sequence[float],
-    seed: int,
+    rows: UsedRows, split: str, findings: Findings, fractions: Sequence[float], seed: int
 ) -> tuple[NDArray[np.uint8], list[str]]:
     """Codes of the chosen split, and what is to be said about it."""
-    labelled_GT = ~np.isnan(source.labels)
+    source = rows.source
     if source.split is not None and split == source.split_name:
         return source.split, []
-    if split == "random":
+    notes = []
+    if split == "scaffold":
+        parsed = np.searchsorted(findings.positions, rows.positions)
+        scaffold_G = groups_of(findings.keys[_SCAFFOLD][parsed])
+        codes_G = scaffold_split(scaffold_G, fractions)
+        notes = _uncut(source.row_numbers[scaffold_G < 0])
+    else:
         codes_G = random_split(len(source), fractions, seed)
-        return molecule_split_to_cells(codes_G, labelled_GT), []
-    scaffolds = [_scaffold(identities[row]) for row in source.row_numbers.tolist()]
-    codes_G = scaffold_split(scaffolds, fractions)
-    uncut = [
-        str(row) for row, cut in zip(source.row_numbers, scaffolds, strict=True) if cut is None
+    return molecule_split_to_cells(codes_G, ~np.isnan(source.labels)), notes
+
+
+def _uncut(row_numbers: NDArray[np.int64]) -> list[str]:
+    if not len(row_numbers):
+        return []
+    return [
+        f"{len(row_numbers)} molecules have no scaffold that RDKit can cut; each counts as its "
+        f"own: rows {listed_names(map(str, row_numbers))}"
     ]
-    note = (
-        f"{len(uncut)} molecules have no scaffold that RDKit can cut; each counts as its own: "
-        f"rows {listed_names(uncut)}"
-    )
-    return molecule_split_to_cells(codes_G, labelled_GT), [note] if uncut else []
-
-
-def _scaffold(identity: Identity | DataError) -> str | None:
-    return None if isinstance(identity, DataError) else identity.scaffold
 
 
 def _write(
-    source: MoleculeSource,
+    rows: UsedRows,
     split_GT: NDArray[np.uint8],
-    blocks: Sequence[FeatureBlock],
+    work: Featuriser,
+    workplace: Path,
     writer: StoreWriter,
-    processes: int | None,
+    *,
     shown: bool,
-) -> Iterator[Rejected]:
-    """Append every chunk to the store; yields what could not be featurised."""
-    for chunk in featurised_chunks(source, blocks, processes=processes, shown=shown):
-        writer.extend(
-            chunk.graphs,
-            smiles=[source.smiles[row] for row in chunk.rows.tolist()],
-            labels_GT=source.labels[chunk.rows],
-            split_GT=split_GT[chunk.rows],
-            row_numbers=source.row_numbers[chunk.rows],
-            flags={name: flag_GT[chunk.rows] for name, flag_GT in source.flags.items()},
-            features=chunk.features,
-        )
-        yield from chunk.rejected
+) -> None:
+    """Append the used rows to the store, a chunk at a time."""
+    source = rows.source
+    row_of = np.full(len(work.source), -1)
+    row_of[rows.positions] = np.arange(len(source))
+    with Progress(len(source), "writing", shown=shown) as progress:
+        for found in work.chunks(workplace):
+            chunk = found.only(row_of[found.positions] >= 0)
+            at = row_of[chunk.positions]
+            writer.extend(
+                chunk.graphs,
+                smiles=[source.smiles[row] for row in at.tolist()],
+                labels_GT=source.labels[at],
+                split_GT=split_GT[at],
+                row_numbers=source.row_numbers[at],
+                flags={name: flag_GT[at] for name, flag_GT in source.flags.items()},
+                features=chunk.features,
+            )
+            progress.update(len(at))

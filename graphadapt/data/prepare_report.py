@@ -1,4 +1,7 @@
-"""What became of a source: molecules and cells per task and split, and rejects by reason."""
+"""What became of a source: molecules and cells per task and split, and rejects by reason.
+
+Shapes: G molecules, T tasks. The store is counted a stretch of molecules at a time.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -6,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from graphadapt.data.names import listed_names
 from graphadapt.data.source import Rejected
@@ -15,6 +19,7 @@ from graphadapt.data.store import GraphStore, TaskKind
 __all__ = ["PrepareReport", "TaskCount", "report_on"]
 
 _SHOWN_TASKS: Final = 40
+_STRETCH: Final = 4096
 _PARTS: Final = (*SPLIT_CODES, "unused")
 
 
@@ -90,53 +95,80 @@ def report_on(
     store: GraphStore, rejected: Sequence[Rejected], warnings: Sequence[str]
 ) -> PrepareReport:
     """Count a finished store."""
-    tasks = tuple(_task_counts(store))
+    counts = _counted(store)
+    tasks = tuple(_task_counts(store, counts))
     return PrepareReport(
         store=str(store.folder),
         source=store.source,
         molecules=len(store),
-        unlabelled=int(np.isnan(store.labels_float()).all(axis=1).sum()),
+        unlabelled=counts.unlabelled,
         split=str(store.settings["split"]),
         features={block.kind: store.features([block]).shape[1] for block in store.feature_blocks},
         tasks=tasks,
         rejected_rows=_by_reason(each for each in rejected if not each.task),
         rejected_labels=_by_reason(each for each in rejected if each.task),
-        warnings=(*warnings, *_task_warnings(store, tasks)),
+        warnings=(*warnings, *_task_warnings(tasks, counts)),
     )
+
+
+@dataclass
+class _Counts:
+    """Sums over molecules, ``(T,)`` each."""
+
+    cells: dict[str, NDArray[np.int64]]
+    """Labelled cells by part."""
+
+    labelled: NDArray[np.int64]
+    positives: NDArray[np.int64]
+    training_zeros: NDArray[np.int64]
+    training_ones: NDArray[np.int64]
+    unlabelled: int = 0
+    """Molecules without any label."""
+
+
+def _counted(store: GraphStore) -> _Counts:
+    nothing = np.zeros(len(store.tasks), np.int64)
+    sums = _Counts(dict.fromkeys(SPLIT_CODES, nothing), nothing, nothing, nothing, nothing)
+    for start in range(0, len(store), _STRETCH):
+        rows = np.arange(start, min(start + _STRETCH, len(store)))
+        labels_GT, split_GT = store.labels_float(rows), np.asarray(store.split[rows])
+        labelled_GT, training_GT = ~np.isnan(labels_GT), split_GT == TRAIN
+        sums.cells = {
+            name: sums.cells[name] + (split_GT == code).sum(0) for name, code in SPLIT_CODES.items()
+        }
+        sums.labelled = sums.labelled + labelled_GT.sum(0)
+        sums.positives = sums.positives + (labels_GT == 1).sum(0)
+        sums.training_zeros = sums.training_zeros + ((labels_GT == 0) & training_GT).sum(0)
+        sums.training_ones = sums.training_ones + ((labels_GT == 1) & training_GT).sum(0)
+        sums.unlabelled += int((~labelled_GT.any(1)).sum())
+    return sums
 
 
 def _by_reason(rejected: Iterator[Rejected]) -> dict[str, int]:
     return dict(Counter(each.reason for each in rejected).most_common())
 
 
-def _task_counts(store: GraphStore) -> Iterator[TaskCount]:
-    split_GT = np.asarray(store.split)
-    labels_GT = store.labels_float()
-    cells = {name: (split_GT == code).sum(0).tolist() for name, code in SPLIT_CODES.items()}
-    labelled = (~np.isnan(labels_GT)).sum(0).tolist()
-    positives = (labels_GT == 1).sum(0).tolist()
+def _task_counts(store: GraphStore, counts: _Counts) -> Iterator[TaskCount]:
     for index, task in enumerate(store.tasks):
-        parts = {name: counts[index] for name, counts in cells.items()}
+        parts = {name: int(cells[index]) for name, cells in counts.cells.items()}
         yield TaskCount(
             task.name,
             task.kind,
             task.units,
             **parts,
-            unused=labelled[index] - sum(parts.values()),
-            positives=positives[index] if task.kind == "binary" else None,
+            unused=int(counts.labelled[index]) - sum(parts.values()),
+            positives=int(counts.positives[index]) if task.kind == "binary" else None,
         )
 
 
-def _task_warnings(store: GraphStore, tasks: Sequence[TaskCount]) -> Iterator[str]:
+def _task_warnings(tasks: Sequence[TaskCount], counts: _Counts) -> Iterator[str]:
     """Tasks that cannot be learnt as they are."""
-    labels_GT, train_GT = store.labels_float(), store.cells(TRAIN)
-    zeros_T = ((labels_GT == 0) & train_GT).any(0)
-    ones_T = ((labels_GT == 1) & train_GT).any(0)
     untrained = [task.name for task in tasks if not task.train]
+    one_class_T = (counts.training_zeros > 0) != (counts.training_ones > 0)
     one_class = [
         task.name
-        for index, task in enumerate(tasks)
-        if task.kind == "binary" and task.train and zeros_T[index] != ones_T[index]
+        for task, is_so in zip(tasks, one_class_T.tolist(), strict=True)
+        if task.kind == "binary" and task.train and is_so
     ]
     if untrained:
         yield f"{len(untrained)} of {len(tasks)} tasks without training label: " + listed_names(

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from rdkit.Chem import Mol
-from rdkit.Chem.Scaffolds import MurckoScaffold
 
 from graphadapt.data.split import DEFAULT_FRACTIONS, TEST, TRAIN, VALID, check_fractions
 
@@ -21,6 +20,9 @@ def murcko_scaffold(mol: Mol) -> str | None:
     Molecules without a ring share the empty scaffold. None where RDKit cannot cut the molecule,
     which happens for a few that it parses.
     """
+    # It brings in modules of RDKit that slow every other call to RDKit by a tenth.
+    from rdkit.Chem.Scaffolds import MurckoScaffold
+
     try:
         scaffold: str = MurckoScaffold.MurckoScaffoldSmiles(  # type: ignore[no-untyped-call]
             mol=mol, includeChirality=True
@@ -31,7 +33,7 @@ def murcko_scaffold(mol: Mol) -> str | None:
 
 
 def scaffold_split(
-    scaffolds: Sequence[str | None], fractions: Sequence[float] = DEFAULT_FRACTIONS
+    scaffold_G: NDArray[np.int64], fractions: Sequence[float] = DEFAULT_FRACTIONS
 ) -> NDArray[np.uint8]:
     """Code of every molecule, no scaffold in two parts, ``(G,)``.
 
@@ -40,22 +42,36 @@ def scaffold_split(
     The order of molecules matters, their number of threads or a seed do not.
 
     Args:
-        scaffolds: scaffold of each molecule; a molecule with None is a scaffold of its own.
+        scaffold_G: number of each molecule's scaffold; one with -1 is a scaffold of its own.
         fractions: shares of train, valid and test.
     """
     check_fractions(fractions)
-    members: dict[str | int, list[int]] = {}
-    for row, scaffold in enumerate(scaffolds):
-        members.setdefault(row if scaffold is None else scaffold, []).append(row)
-    room = fractions[0] * len(scaffolds)
-    room_of_both = (fractions[0] + fractions[1]) * len(scaffolds)
-    codes_G = np.full(len(scaffolds), TEST, np.uint8)
+    own_G = np.arange(len(scaffold_G)) + scaffold_G.max(initial=0) + 1
+    _, first, group_G, sizes = np.unique(
+        np.where(scaffold_G < 0, own_G, scaffold_G),
+        return_index=True,
+        return_inverse=True,
+        return_counts=True,
+    )
+    order = np.lexsort((first, sizes))[::-1]
+    codes = np.empty(len(sizes), np.uint8)
+    codes[order] = _filled(sizes[order].tolist(), len(scaffold_G), fractions)
+    return codes[group_G]
+
+
+def _filled(sizes: Sequence[int], total: int, fractions: Sequence[float]) -> list[int]:
+    """The part that each of some groups goes into."""
+    room = fractions[0] * total
+    room_of_both = (fractions[0] + fractions[1]) * total
+    parts = []
     in_train = in_valid = 0
-    for rows in sorted(members.values(), key=lambda rows: (len(rows), rows[0]), reverse=True):
-        if in_train + len(rows) <= room:
-            codes_G[rows] = TRAIN
-            in_train += len(rows)
-        elif in_train + in_valid + len(rows) <= room_of_both:
-            codes_G[rows] = VALID
-            in_valid += len(rows)
-    return codes_G
+    for size in sizes:
+        if in_train + size <= room:
+            parts.append(TRAIN)
+            in_train += size
+        elif in_train + in_valid + size <= room_of_both:
+            parts.append(VALID)
+            in_valid += size
+        else:
+            parts.append(TEST)
+    return parts

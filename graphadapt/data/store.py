@@ -18,7 +18,7 @@ A store is a folder::
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -57,7 +57,7 @@ class TaskInfo:
 
     def to_dict(self) -> dict[str, str]:
         """Plain values that ``TaskInfo(**...)`` takes back."""
-        return asdict(self)
+        return {"name": self.name, "kind": self.kind, "units": self.units}
 
 
 def is_store(folder: Path) -> bool:

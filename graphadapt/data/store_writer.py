@@ -88,8 +88,8 @@ def check_replaceable(folder: Path, *, overwrite: bool) -> None:
 class StoreWriter:
     """Append molecules to a store that appears only when it is complete.
 
-    Columns grow in a hidden sibling folder, which is renamed at the end of the ``with`` block and
-    removed if the block raises: readers see the whole store, the one before it, or none.
+    Columns grow in another folder, which is renamed at the end of the ``with`` block and removed if
+    the block raises: readers see the whole store, the one before it, or none.
 
     Args:
         folder: the store to make.
@@ -99,6 +99,7 @@ class StoreWriter:
         source: what the molecules were read from, for the record.
         metric: ``rocauc``, ``ap`` or ``rmse`` where the source prescribes one.
         split: how the split came about, for the record.
+        workplace: folder in which columns grow, on the same disk; by default a hidden sibling.
         overwrite: whether an existing store may be replaced.
     """
 
@@ -112,6 +113,7 @@ class StoreWriter:
         source: str = "",
         metric: str | None = None,
         split: str = "",
+        workplace: Path | None = None,
         overwrite: bool = False,
     ) -> None:
         self.folder = Path(folder)
@@ -121,7 +123,8 @@ class StoreWriter:
         self.flag_names = tuple(flags)
         self._record = {"source": source, "metric": metric, "split": split}
         self._all_binary = all(task.kind == "binary" for task in self.tasks)
-        self._partial = self.folder.parent / f".{self.folder.name}.partial-{os.getpid()}"
+        sibling = self.folder.parent / f".{self.folder.name}.partial-{os.getpid()}"
+        self._partial = workplace or sibling
         self._columns: dict[str, ColumnFile] = {}
 
     def __enter__(self) -> Self:

@@ -139,7 +139,7 @@ def _wanted_columns(
 def _collect(rows: TableRows, smiles_position: int, wanted: dict[str, int]) -> Table:
     """Read chunk by chunk; a chunk's cells become numbers before the next is read."""
     smiles: list[str] = []
-    row_numbers: list[int] = []
+    row_numbers: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
     problems: dict[int, str] = {}
     pieces: dict[str, list[NDArray[np.float32]]] = {name: [] for name in wanted}
     texts: dict[str, dict[int, str]] = {name: {} for name in wanted}
@@ -152,7 +152,7 @@ def _collect(rows: TableRows, smiles_position: int, wanted: dict[str, int]) -> T
         )
         by_column = list(zip(*(cells for cells, _ in fitted), strict=True))
         smiles.extend(text.strip() for text in by_column[smiles_position])
-        row_numbers.extend(number for number, _ in chunk)
+        row_numbers.append(np.array([number for number, _ in chunk], np.int64))
         for name, index in wanted.items():
             values, unread = reader.read(by_column[index])
             pieces[name].append(values)
@@ -162,7 +162,7 @@ def _collect(rows: TableRows, smiles_position: int, wanted: dict[str, int]) -> T
         smiles=smiles,
         columns={name: _joined(pieces.pop(name)) for name in wanted},
         texts=texts,
-        row_numbers=np.array(row_numbers, np.int64),
+        row_numbers=np.concatenate(row_numbers),
         problems=problems,
     )
 

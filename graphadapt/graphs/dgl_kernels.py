@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from graphadapt.graphs.derived import DerivedCache
-from graphadapt.graphs.edges import bond_messages
+from graphadapt.graphs.edges import BondOrder, distinct_messages
+from graphadapt.graphs.leading_norm import leading_norm
 
 __all__ = ["DglKernels"]
 
@@ -24,6 +25,7 @@ class DglKernels:
     """
 
     name = "dgl"
+    capturable = False
 
     def __init__(self, dgl: ModuleType) -> None:
         self._dgl = dgl
@@ -37,8 +39,13 @@ class DglKernels:
         target_E: Tensor,
         code_E: Tensor,
         weight_E: Tensor | None = None,
+        *,
+        order: BondOrder | None = None,
     ) -> Tensor:
-        """Add up what a node's neighbours say along their bonds, ``(N, D)``."""
+        """Add up what a node's neighbours say along their bonds, ``(N, D)``.
+
+        DGL sorts edges by itself, so their order is of no use to it.
+        """
         counts = (len(x_ND), len(bond_CD))
         sending, receiving = self._derived.get(
             "messages",
@@ -70,16 +77,33 @@ class DglKernels:
         with _without_autocast(wide_E):
             return self._dgl.ops.edge_softmax(graph, wide_E).to(logit_E.dtype)
 
-    def segment_sum(self, x_ND: Tensor, segment_N: Tensor, num_segments: int) -> Tensor:
+    def segment_sum(
+        self,
+        x_ND: Tensor,
+        segment_N: Tensor,
+        num_segments: int,
+        *,
+        offsets: Tensor | None = None,
+    ) -> Tensor:
         """Add up the rows of every segment, ``(num_segments, D)``."""
+        # Members of no segment are in one more, which is dropped.
+        graph = self._membership(segment_N, num_segments + (offsets is not None))
         with _without_autocast(x_ND):
-            return self._sum(self._membership(segment_N, num_segments), x_ND, None)
+            return self._sum(graph, x_ND, None)[:num_segments]
 
-    def spread(self, x_SD: Tensor, segment_N: Tensor) -> Tensor:
+    def spread(self, x_SD: Tensor, segment_N: Tensor, *, offsets: Tensor | None = None) -> Tensor:
         """Give every member its segment's row, ``(N, D)``."""
+        if offsets is not None:
+            x_SD = functional.pad(x_SD, (0, 0, 0, 1))
         graph = self._membership(segment_N, len(x_SD))
         with _without_autocast(x_SD):
             return self._dgl.ops.copy_v(graph, x_SD)
+
+    def leading_norm(
+        self, x_ND: Tensor, weight_D: Tensor, bias_D: Tensor, count: Tensor, epsilon: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Normalise the first ``count`` rows, and zero the others."""
+        return leading_norm(x_ND, weight_D, bias_D, count, epsilon)
 
     def _sum(self, graph: Any, x_SD: Tensor, weight_E: Tensor | None) -> Tensor:
         if weight_E is None:
@@ -93,11 +117,17 @@ class DglKernels:
         self, source_E: Tensor, target_E: Tensor, code_E: Tensor, num_nodes: int, num_codes: int
     ) -> tuple[Any, Any]:
         """Messages as edges from sender to bond code, and as nodes that point at receivers."""
-        messages = bond_messages(source_E, target_E, code_E, num_nodes)
-        edges = messages.edges
+        if source_E.is_cuda:
+            message_E = torch.arange(len(source_E), device=source_E.device)
+            return (
+                self._bipartite(source_E, code_E, num_nodes, num_codes),
+                self._bipartite(message_E, target_E, len(source_E), num_nodes),
+            )
+        messages = distinct_messages(source_E, target_E, code_E, num_nodes)
+        edges = messages.receiving
         return (
-            self._bipartite(messages.source, messages.code, num_nodes, num_codes),
-            self._bipartite(edges.source, edges.target, len(messages.source), num_nodes),
+            self._bipartite(messages.sending.source, messages.code, num_nodes, num_codes),
+            self._bipartite(edges.source, edges.target, len(messages.code), num_nodes),
         )
 
     def _membership(self, segment_N: Tensor, num_segments: int) -> Any:

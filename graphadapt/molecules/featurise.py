@@ -1,23 +1,31 @@
-"""SMILES to node and bond arrays: the one featuriser of training and serving.
+"""Molecules to node and bond arrays: the one featuriser of training and serving.
 
-Axes: N atoms, B bonds. The arrays hold what ``ogb.utils.smiles2graph`` computes, each bond once.
+Axes: N atoms, B bonds, G molecules. The arrays hold what ``ogb.utils.smiles2graph`` computes, each
+bond once. Every property is read for all atoms at hand by one ``map`` over RDKit's own method,
+because a step of Python for each atom would cost more than RDKit's parser does.
 """
 
-import re
 from array import array
-from collections.abc import Callable
-from itertools import repeat
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, repeat
+from operator import sub
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
-from rdkit.Chem import Atom, Bond, Mol
+from rdkit.Chem import Atom, Bond, Mol, rdqueries
 
-from graphadapt.errors import DataError
+from graphadapt.molecules.parse import Marks, check_size, parse_marked
 from graphadapt.molecules.vocabulary import ATOM_FEATURES, BOND_FEATURES, FeatureValues
 
-__all__ = ["Marks", "MoleculeArrays", "featurise", "featurise_smiles", "parse_smiles"]
+__all__ = [
+    "MoleculeArrays",
+    "MoleculeBatch",
+    "featurise",
+    "featurise_smiles",
+    "featurise_together",
+]
 
 
 class MoleculeArrays(NamedTuple):
@@ -36,69 +44,39 @@ class MoleculeArrays(NamedTuple):
     """Feature indices of each bond, ``(B, 3)``, columns as in ``BOND_FEATURES``."""
 
 
-class Marks(NamedTuple):
-    """Which rare things a molecule may hold; False promises their absence and saves reading them.
+class MoleculeBatch(NamedTuple):
+    """Several molecules behind each other: the columns of :class:`MoleculeArrays` and counts."""
 
-    In SMILES each of them shows in the text, and CXSMILES (text with a ``|``) may add any.
-    """
+    atoms: NDArray[np.uint8]
+    """``(ΣN, 9)``."""
 
-    chirality: bool = True
-    """A chiral atom: ``@``."""
+    bonds: NDArray[np.int16]
+    """``(ΣB, 2)``, counted within each molecule."""
 
-    bond_stereo: bool = True
-    """A bond with stereo: a slash either way."""
+    bond_features: NDArray[np.uint8]
+    """``(ΣB, 3)``."""
 
-    brackets: bool = True
-    """An atom in brackets, as one with unpaired electrons has to be."""
+    atom_counts: NDArray[np.int64]
+    """N of each molecule, ``(G,)``."""
 
-    @classmethod
-    def of_text(cls, text: str) -> "Marks":
-        """What the SMILES ``text`` leaves possible."""
-        if "|" in text:
-            return cls()
-        return cls("@" in text, "/" in text or "\\" in text, "[" in text)
+    bond_counts: NDArray[np.int64]
+    """B of each molecule, ``(G,)``."""
 
 
 _ANY_MARK: Final = Marks()
-
-
-def parse_smiles(text: str) -> Mol:
-    """Read a molecule as ``Chem.MolFromSmiles`` does, but keep unusual valences.
-
-    Steps that the text cannot need are left out: stereo perception without a stereo mark, the
-    merging of hydrogens where none is written as an atom. Where RDKit refuses the molecule, it is
-    read again without the check of properties (valences), so that no such row is lost; bond stereo
-    that only a CXSMILES extension states is lost then.
-
-    Raises:
-        DataError: if the text is not SMILES, holds no atom or cannot be sanitised.
-
-    Example:
-        >>> parse_smiles("CCO").GetNumAtoms()
-        3
-    """
-    if not isinstance(text, str) or not text.strip():
-        raise DataError(f"{text!r} holds no molecule; give a SMILES text such as 'CCO'")
-    try:
-        mol = _parse(text, Marks.of_text(text))
-    except UnicodeEncodeError as error:
-        raise DataError(f"{text!r} is not SMILES; it holds characters outside Unicode") from error
-    if not mol.GetNumAtoms():
-        raise DataError(f"{text!r} holds no atom; give a SMILES text such as 'CCO'")
-    return mol
 
 
 def featurise_smiles(text: str) -> MoleculeArrays:
     """Arrays of the molecule that ``text`` spells.
 
     Raises:
-        DataError: as :func:`parse_smiles` and :func:`featurise`.
+        DataError: as :func:`~graphadapt.molecules.parse.parse_smiles`.
 
     Example:
         >>> featurise_smiles("C#N").bond_features.tolist()
         [[2, 0, 0]]
     """
-    return featurise(parse_smiles(text), Marks.of_text(text))
+    return featurise(*parse_marked(text))
 
 
 def featurise(mol: Mol, marks: Marks = _ANY_MARK) -> MoleculeArrays:
@@ -108,68 +86,56 @@ def featurise(mol: Mol, marks: Marks = _ANY_MARK) -> MoleculeArrays:
     OGB raises there.
 
     Args:
-        mol: from :func:`parse_smiles` or any other source.
+        mol: from :func:`~graphadapt.molecules.parse.parse_smiles` or any other source.
         marks: what has to be read; by default everything.
 
     Raises:
         DataError: if the molecule has more atoms than int16 can number.
     """
-    count = mol.GetNumAtoms()
-    if count > _MOST_ATOMS:
-        raise DataError(f"a molecule of {count} atoms does not fit; the most is {_MOST_ATOMS}")
-    atoms = list(map(mol.GetAtomWithIdx, range(count)))
-    bonds = list(map(mol.GetBondWithIdx, range(mol.GetNumBonds())))
-    return MoleculeArrays(
-        _side_by_side(_atom_columns(atoms, marks)),
-        _bond_ends(bonds, count),
-        _side_by_side(_bond_columns(bonds, marks)),
+    check_size(mol)
+    batch = featurise_together([mol], [marks])
+    return MoleculeArrays(batch.atoms, batch.bonds, batch.bond_features)
+
+
+def featurise_together(mols: Sequence[Mol], marks: Sequence[Marks]) -> MoleculeBatch:
+    """Arrays of several molecules, at a lower price than one at a time.
+
+    Args:
+        mols: sanitised molecules, none of more atoms than int16 can number.
+        marks: what has to be read of each.
+    """
+    handles = list(map(_handles, mols))
+    atoms_G, bonds_G = [atoms for atoms, _ in handles], [bonds for _, bonds in handles]
+    return MoleculeBatch(
+        _side_by_side(_atom_columns(atoms_G, marks)),
+        _bond_ends(_joined(bonds_G)),
+        _side_by_side(_bond_columns(bonds_G, marks)),
+        _lengths(atoms_G),
+        _lengths(bonds_G),
     )
 
 
-_MOST_ATOMS: Final = int(np.iinfo(np.int16).max)
-
-# Hydrogens written as atoms, and atoms written by number, which may be hydrogens.
-_written_hydrogen = re.compile(r"\[\d*[H#]").search
+_Atoms = Sequence[Atom]
+_Bonds = Sequence[Bond]
 
 
-def _parse(text: str, marks: Marks) -> Mol:
-    if "|" in text or (marks.brackets and _written_hydrogen(text)):
-        mol = Chem.MolFromSmiles(text)
-        return _parse_without_properties(text) if mol is None else mol
-    mol = _parse_unsanitised(text)
-    try:
-        Chem.SanitizeMol(mol)
-    except Chem.MolSanitizeException:
-        return _parse_without_properties(text)
-    if marks.chirality or marks.bond_stereo:
-        Chem.AssignStereochemistry(mol, cleanIt=True)
-    return mol
+def _handles(mol: Mol) -> tuple[_Atoms, _Bonds]:
+    """All atoms and all bonds of a molecule; they are valid as long as it is.
+
+    A stereo group is the one thing in RDKit that gives them away in one call, at a third of the
+    cost of asking for each; the one made here is not added to the molecule.
+    """
+    atoms, bonds = range(mol.GetNumAtoms()), range(mol.GetNumBonds())
+    if not _GROUPS_HOLD_BONDS:
+        group = Chem.CreateStereoGroup(_ANY_GROUP, mol, atoms)
+        return group.GetAtoms(), list(map(mol.GetBondWithIdx, bonds))
+    group = Chem.CreateStereoGroup(_ANY_GROUP, mol, atoms, bonds)
+    return group.GetAtoms(), group.GetBonds()
 
 
-def _parse_without_properties(text: str) -> Mol:
-    mol = _parse_unsanitised(text)
-    mol = Chem.RemoveHs(mol, updateExplicitCount=True, sanitize=False)
-    try:
-        Chem.SanitizeMol(mol, Chem.SANITIZE_ALL ^ Chem.SANITIZE_PROPERTIES)
-    except Chem.MolSanitizeException as error:
-        raise DataError(
-            f"{_shown(text)} is not a molecule RDKit can use: {error}; check its aromatic atoms"
-        ) from error
-    Chem.AssignStereochemistry(mol, cleanIt=True, force=True)
-    return mol
-
-
-def _parse_unsanitised(text: str) -> Mol:
-    mol = Chem.MolFromSmiles(text, sanitize=False)
-    if mol is None:
-        raise DataError(
-            f"{_shown(text)} is not SMILES; check its characters, brackets and ring closures"
-        )
-    return mol
-
-
-def _shown(text: str, most: int = 100) -> str:
-    return repr(text if len(text) <= most else text[:most] + "…")
+_ANY_GROUP: Final = Chem.StereoGroupType.STEREO_AND
+_GROUPS_HOLD_BONDS: Final = "bondIds" in (Chem.CreateStereoGroup.__doc__ or "")
+"""In RDKit 2025.03 they hold atoms only."""
 
 
 def _integer_table(values: FeatureValues) -> bytes:
@@ -200,60 +166,122 @@ _BOND_TYPE: Final = _enum_table(BOND_FEATURES["bond_type"], Chem.BondType, 4)
 _BOND_STEREO: Final = _enum_table(BOND_FEATURES["stereo"], Chem.BondStereo, 0)
 
 _BOND_SYMBOLS: Final = {"-": 0, "=": 1, "#": 2, ":": 3}
-_OTHER_SYMBOL: Final = 255
+
+_UNKNOWN: Final = 255
+"""Stands for a code that is still to be found."""
+
+# An RDKit enum costs four times as much to receive as the answer to a query, and few atoms are
+# chiral or of another hybridisation than these two.
+_IS_CHIRAL: Final = rdqueries.HasChiralTagQueryAtom().Match
+_IS_SP2: Final = rdqueries.HybridizationEqualsQueryAtom(Chem.HybridizationType.SP2).Match
+_IS_SP3: Final = rdqueries.HybridizationEqualsQueryAtom(Chem.HybridizationType.SP3).Match
+_IF_CHIRAL: Final = bytes([0, _UNKNOWN]).ljust(256)
+_IF_SP2: Final = bytes([_UNKNOWN, ATOM_FEATURES["hybridisation"].index("SP2")]).ljust(256)
+_IF_SP3: Final = bytes([_UNKNOWN, ATOM_FEATURES["hybridisation"].index("SP3")]).ljust(256)
 
 
-def _atom_columns(atoms: list[Atom], marks: Marks) -> tuple[bytes, ...]:
-    absent = bytes(len(atoms))
+def _atom_columns(atoms_G: Sequence[_Atoms], marks: Sequence[Marks]) -> tuple[bytes, ...]:
+    atoms = _joined(atoms_G)
+    totals, hydrogens = _totals_and_hydrogens(atoms)
     return (
         bytes(map(Atom.GetAtomicNum, atoms)).translate(_ATOMIC_NUMBER),
-        bytes(map(Atom.GetChiralTag, atoms)).translate(_CHIRALITY) if marks.chirality else absent,
-        _small(Atom.GetTotalDegree, atoms).translate(_DEGREE),
+        _where(_chirality, atoms_G, [mark.chirality for mark in marks]),
+        totals.translate(_DEGREE),
         array("b", map(Atom.GetFormalCharge, atoms)).tobytes().translate(_CHARGE),
-        _small(Atom.GetTotalNumHs, atoms).translate(_HYDROGENS),
-        bytes(map(Atom.GetNumRadicalElectrons, atoms)).translate(_RADICALS)
-        if marks.brackets
-        else absent,
-        bytes(map(Atom.GetHybridization, atoms)).translate(_HYBRIDISATION),
+        hydrogens.translate(_HYDROGENS),
+        _where(_radicals, atoms_G, [mark.brackets for mark in marks]),
+        _hybridisations(atoms),
         bytes(map(Atom.GetIsAromatic, atoms)),
         bytes(map(Atom.IsInRing, atoms)),
     )
 
 
-def _bond_columns(bonds: list[Bond], marks: Marks) -> tuple[bytes, ...]:
-    absent = bytes(len(bonds))
+def _bond_columns(bonds_G: Sequence[_Bonds], marks: Sequence[Marks]) -> tuple[bytes, ...]:
+    bonds = _joined(bonds_G)
     return (
         _bond_types(bonds),
-        bytes(map(Bond.GetStereo, bonds)).translate(_BOND_STEREO) if marks.bond_stereo else absent,
+        _where(_bond_stereo, bonds_G, [mark.bond_stereo for mark in marks]),
         bytes(map(Bond.GetIsConjugated, bonds)),
     )
 
 
-def _bond_types(bonds: list[Bond]) -> bytes:
-    # An RDKit enum costs twice as much to receive as a text, and these four spell all but a few.
-    symbols = map(Bond.GetSmarts, bonds, repeat(True))
-    types = bytes(map(_BOND_SYMBOLS.get, symbols, repeat(_OTHER_SYMBOL)))
-    if _OTHER_SYMBOL in types:
-        types = bytes(map(Bond.GetBondType, bonds)).translate(_BOND_TYPE)
-    return types
-
-
-def _small(method: Callable[[Any], int], atoms: list[Atom]) -> bytes:
-    """One byte an atom, at most 255, where numbers above are rare enough to be tried last."""
+def _totals_and_hydrogens(atoms: _Atoms) -> tuple[bytes, bytes]:
+    """Neighbours and hydrogens of each atom together, and hydrogens alone, at most 255."""
     try:
-        return bytes(map(method, atoms))
-    except ValueError:
-        return bytes(min(method(atom), 255) for atom in atoms)
+        totals = bytes(map(Atom.GetTotalDegree, atoms))
+    except ValueError:  # one above 255, so rare that only then each is looked at
+        methods = Atom.GetTotalDegree, Atom.GetTotalNumHs
+        totals, hydrogens = (bytes(min(of(atom), 255) for atom in atoms) for of in methods)
+        return totals, hydrogens
+    # To ask RDKit for the hydrogens costs more than for the neighbours and to subtract.
+    return totals, bytes(map(sub, totals, map(Atom.GetDegree, atoms)))
 
 
-def _bond_ends(bonds: list[Bond], atom_count: int) -> NDArray[np.int16]:
-    begins = map(Bond.GetBeginAtomIdx, bonds)
-    ends = map(Bond.GetEndAtomIdx, bonds)
-    if atom_count <= 256:
-        columns = np.frombuffer(bytes(begins) + bytes(ends), dtype=np.uint8)
-    else:
-        columns = np.array([*begins, *ends], dtype=np.int16)
-    return columns.reshape(2, len(bonds)).T.astype(np.int16, order="C")
+def _chirality(atoms: _Atoms) -> bytes:
+    codes = bytearray(map(_IS_CHIRAL, atoms)).translate(_IF_CHIRAL)
+    for place in _unknown(codes):
+        codes[place] = _CHIRALITY[atoms[place].GetChiralTag()]
+    return bytes(codes)
+
+
+def _radicals(atoms: _Atoms) -> bytes:
+    return bytes(map(Atom.GetNumRadicalElectrons, atoms)).translate(_RADICALS)
+
+
+def _bond_stereo(bonds: _Bonds) -> bytes:
+    return bytes(map(Bond.GetStereo, bonds)).translate(_BOND_STEREO)
+
+
+def _hybridisations(atoms: _Atoms) -> bytes:
+    codes = bytes(map(_IS_SP2, atoms)).translate(_IF_SP2)
+    rest = [atom for atom, code in zip(atoms, codes, strict=True) if code == _UNKNOWN]
+    rest_codes = bytearray(map(_IS_SP3, rest)).translate(_IF_SP3)
+    for place in _unknown(rest_codes):
+        rest_codes[place] = _HYBRIDISATION[rest[place].GetHybridization()]
+    following = iter(rest_codes)
+    return bytes([next(following) if code == _UNKNOWN else code for code in codes])
+
+
+def _bond_types(bonds: _Bonds) -> bytes:
+    # A text is cheaper to receive than an RDKit enum too, and these four spell all but a few.
+    symbols = map(Bond.GetSmarts, bonds, repeat(True))
+    codes = bytearray(map(_BOND_SYMBOLS.get, symbols, repeat(_UNKNOWN)))
+    for place in _unknown(codes):
+        codes[place] = _BOND_TYPE[bonds[place].GetBondType()]
+    return bytes(codes)
+
+
+def _unknown(codes: bytes | bytearray) -> Iterator[int]:
+    place = codes.find(_UNKNOWN)
+    while place >= 0:
+        yield place
+        place = codes.find(_UNKNOWN, place + 1)
+
+
+def _bond_ends(bonds: _Bonds) -> NDArray[np.int16]:
+    ends = array("h", map(Bond.GetBeginAtomIdx, bonds))
+    ends.extend(map(Bond.GetEndAtomIdx, bonds))
+    return np.frombuffer(ends, np.int16).reshape(2, len(bonds)).T.copy()
+
+
+def _where(
+    read: Callable[[Any], bytes], items_G: Sequence[Sequence[Any]], asked_G: Sequence[bool]
+) -> bytes:
+    """One byte an item: what ``read`` says of the molecules that were asked, else zero."""
+    if not any(asked_G):
+        return bytes(sum(map(len, items_G)))
+    return b"".join(
+        read(items) if asked else bytes(len(items))
+        for items, asked in zip(items_G, asked_G, strict=True)
+    )
+
+
+def _joined(items_G: Sequence[Sequence[Any]]) -> list[Any]:
+    return list(chain.from_iterable(items_G))
+
+
+def _lengths(items_G: Sequence[Sequence[Any]]) -> NDArray[np.int64]:
+    return np.fromiter(map(len, items_G), np.int64, len(items_G))
 
 
 def _side_by_side(columns: tuple[bytes, ...]) -> NDArray[np.uint8]:

@@ -1,24 +1,28 @@
 """Featurise many molecules in order, over processes where that pays.
 
-Axes: N atoms and B bonds of all molecules of a chunk, M features of a block. Only a few chunks are
-in flight at any time, so memory does not grow with the number of molecules.
+Axes: M features of a block. Only a few chunks are in flight at any time, so memory does not grow
+with the number of molecules.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
-
-from rdkit import rdBase
+from typing import Final
 
 from graphadapt.errors import ConfigError, DataError
+from graphadapt.molecules.chunk import Chunk, featurise_chunk
 from graphadapt.molecules.features import FeatureBlock
-from graphadapt.molecules.outcome import Outcome, PackedOutcomes, featurise_one
+from graphadapt.molecules.outcome import Outcome
 from graphadapt.molecules.process_map import available_cores, process_map
 
-__all__ = ["featurise_many"]
+__all__ = ["featurise_many", "worthwhile_processes"]
 
 _CHUNK: Final = 256
 _FEWEST_FOR_PROCESSES: Final = 2000
 """Starting processes takes about as long as featurising this many molecules."""
+
+
+def worthwhile_processes(molecules: int) -> int:
+    """All cores for more than 2000 molecules, else one process."""
+    return available_cores() if molecules > _FEWEST_FOR_PROCESSES else 1
 
 
 def featurise_many(
@@ -38,8 +42,8 @@ def featurise_many(
         smiles: the molecules; read a chunk at a time.
         blocks: feature blocks to compute for each molecule.
         columns: the user's columns, each as long as ``smiles``.
-        processes: how many; by default all cores for more than 2000 molecules, else one. One works
-            in the calling process.
+        processes: how many; by default :func:`worthwhile_processes`. One works in the calling
+            process.
         progress: called with the number of molecules each time some more are done.
 
     Raises:
@@ -51,7 +55,7 @@ def featurise_many(
         ['FeaturisedMolecule', 'DataError']
     """
     if processes is None:
-        processes = available_cores() if len(smiles) > _FEWEST_FOR_PROCESSES else 1
+        processes = worthwhile_processes(len(smiles))
     if processes < 1:
         raise ConfigError(f"processes={processes} cannot work; use 1 or more")
     for name, values in (columns or {}).items():
@@ -59,39 +63,10 @@ def featurise_many(
             raise DataError(
                 f"feature column {name!r} has {len(values)} values for {len(smiles)} molecules"
             )
-    jobs = _jobs(smiles, tuple(blocks), columns or {})
-    processes = min(processes, -(-len(smiles) // _CHUNK))
-    if processes <= 1:
-        return _reported(map(_featurise_chunk, jobs), progress)
-    packed = process_map(_pack_chunk, jobs, processes)
-    return _reported(map(PackedOutcomes.unpack, packed), progress)
-
-
-class _Job(NamedTuple):
-    smiles: Sequence[str]
-    blocks: tuple[FeatureBlock, ...]
-    columns: Mapping[str, Sequence[float]]
-
-
-def _jobs(
-    smiles: Sequence[str], blocks: tuple[FeatureBlock, ...], columns: Mapping[str, Sequence[float]]
-) -> Iterator[_Job]:
-    for start in range(0, len(smiles), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        yield _Job(smiles[rows], blocks, {name: values[rows] for name, values in columns.items()})
-
-
-def _featurise_chunk(job: _Job) -> list[Outcome]:
-    with rdBase.BlockLogs():
-        return [_outcome(job, row) for row in range(len(job.smiles))]
-
-
-def _outcome(job: _Job, row: int) -> Outcome:
-    columns = {name: values[row] for name, values in job.columns.items()}
-    try:
-        return featurise_one(job.smiles[row], job.blocks, columns)
-    except DataError as error:
-        return DataError(str(error))
+    chunks = Chunk(smiles, tuple(blocks), columns or {}).parts(_CHUNK)
+    processes = max(1, min(processes, -(-len(smiles) // _CHUNK)))
+    packed = process_map(featurise_chunk, chunks, processes)
+    return _reported((each.unpack() for each in packed), progress)
 
 
 def _reported(
@@ -101,7 +76,3 @@ def _reported(
         yield from chunk
         if progress is not None:
             progress(len(chunk))
-
-
-def _pack_chunk(job: _Job) -> PackedOutcomes:
-    return PackedOutcomes.of(_featurise_chunk(job), job.blocks)

@@ -3,12 +3,16 @@
 Shapes: G graphs, T tasks. Missing labels are NaN and stay NaN.
 """
 
+from typing import Final
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 __all__ = ["TargetScaling"]
+
+_LEAST: Final = float(np.finfo(np.float32).tiny)
 
 
 class TargetScaling(nn.Module):
@@ -35,7 +39,7 @@ class TargetScaling(nn.Module):
     def fit(cls, labels_GT: NDArray[np.float32], is_binary_T: NDArray[np.bool_]) -> "TargetScaling":
         """Mean and deviation of each regression task's labels; NaN cells do not count.
 
-        A task whose labels are all equal, or absent, keeps σ = 1.
+        A task whose labels are absent, or equal as far as float32 can divide by, keeps σ = 1.
         """
         present = ~np.isnan(labels_GT)
         count = np.maximum(present.sum(axis=0), 1)
@@ -44,7 +48,7 @@ class TargetScaling(nn.Module):
         spread = np.where(present, values - mean, 0.0)
         deviation = np.sqrt((spread**2).sum(axis=0) / count)
         mean = np.where(is_binary_T, 0.0, mean)
-        deviation = np.where(is_binary_T | (deviation == 0), 1.0, deviation)
+        deviation = np.where(is_binary_T | (deviation < _LEAST), 1.0, deviation)
         return cls(torch.from_numpy(mean).float(), torch.from_numpy(deviation).float())
 
     def standardise(self, labels_GT: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from graphadapt.data.dataset import Dataset
-from graphadapt.objective.metrics import Evaluation, evaluate_tasks
+from graphadapt.objective.metrics import Evaluation
+from graphadapt.objective.scoring import score_cells
 from graphadapt.report.table import Cell, format_table
 from graphadapt.routing.composition import single_task
 from graphadapt.run import Run
@@ -24,7 +25,6 @@ __all__ = [
     "PartReport",
     "answers_of",
     "evaluate_part",
-    "score_cells",
     "task_table",
     "trains_another_task",
 ]
@@ -94,35 +94,6 @@ def answers_of(run: Run, part: str, composition: Composition) -> NDArray[np.floa
         asked = cells_PT[:, t]
         answers_PT[asked, t] = _predict(run, rows[asked], single_task(name, names))[:, t]
     return answers_PT
-
-
-def score_cells(
-    data: Dataset,
-    answers_PQ: NDArray[np.floating[Any]],
-    rows_P: NDArray[np.int64],
-    cells_PQ: NDArray[np.bool_],
-    columns: NDArray[np.int64] | None = None,
-) -> Evaluation:
-    """Metrics of given answers on given cells.
-
-    Args:
-        data: labels and flags.
-        answers_PQ: logits or probabilities, and values in the labels' units.
-        rows_P: molecules of the answers' rows.
-        cells_PQ: which of them count.
-        columns: tasks of the answers' columns; all by default.
-    """
-    columns = np.arange(len(data.tasks)) if columns is None else columns
-    place = np.ix_(rows_P, columns)
-    return evaluate_tasks(
-        answers_PQ,
-        data.labels[place],
-        cells_PQ,
-        [data.tasks[column] for column in columns],
-        metric=data.store.metric,
-        ogb_set=data.store.ogb_set,
-        flags={name: marked[place] for name, marked in data.flags.items()},
-    )
 
 
 def trains_another_task(data: Dataset) -> NDArray[np.bool_]:

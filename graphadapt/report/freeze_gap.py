@@ -13,7 +13,7 @@ from torch import Tensor
 
 from graphadapt.freeze import FrozenModel, Selection, freeze, reestimate_norms
 from graphadapt.graphs.batch import GraphBatch
-from graphadapt.report.evaluation import score_cells
+from graphadapt.objective.scoring import score_cells
 from graphadapt.report.table import Cell, format_table
 from graphadapt.routing.composition import uniform_composition, weighted_composition
 from graphadapt.run import Run

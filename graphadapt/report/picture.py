@@ -3,7 +3,11 @@
 Shapes: T tasks, K adapters.
 """
 
-from collections.abc import Mapping
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ from numpy.typing import NDArray
 
 from graphadapt.errors import ConfigError, DependencyError
 from graphadapt.relation.matrix import Relation
+from graphadapt.report.sheet import LETTER, Place, Sheet, lay_out, shortened, wrapped
 
 __all__ = ["draw_run", "task_order"]
 
@@ -24,7 +29,30 @@ MOST_NUMBERS = 32
 """Adapters above which columns carry no number."""
 
 FORMATS = (".pdf", ".png", ".svg")
-RELATION_COLOURS, ROUTING_COLOURS = "Blues", "Oranges"
+
+PLAIN = {"parse_math": False}
+"""A dollar sign in a name is a dollar sign."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Panel:
+    """A square of relations, or the routes at one site."""
+
+    title: str
+    values: Floats
+    width: float
+    """In inches."""
+
+    highest: float
+    """The value of the darkest colour."""
+
+    numbers: tuple[int, ...] | None = None
+    """Adapters in the order of the columns; None of a square."""
+
+    @property
+    def lines(self) -> list[str]:
+        """The title, broken to the width."""
+        return wrapped(self.title, self.width, LETTER * 8 / 7)
 
 
 def draw_run(
@@ -36,7 +64,7 @@ def draw_run(
     in the order of the tasks that use them, numbered as they are.
 
     Args:
-        path: ends in ``.png``, ``.svg`` or ``.pdf``.
+        path: ends in ``.png``, ``.svg`` or ``.pdf``; it appears once it is complete.
         relations: by who uses them, such as ``prior``; the first orders the tasks.
         gates: by site, ``(T, K)``.
         title: of the whole.
@@ -45,27 +73,23 @@ def draw_run(
         ConfigError: if the path has another ending.
         DependencyError: if matplotlib is missing.
     """
-    if path.suffix.lower() not in FORMATS:
-        raise ConfigError(f"{path} is no picture that can be drawn; end it in {', '.join(FORMATS)}")
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise DependencyError(
-            "a picture needs matplotlib; pip install 'graphadapt[train]'"
-        ) from None
+    figure_of = _figure_class(path)
     first = next(iter(relations.values()))
     order_T = task_order(first.weights)
-    names = [first.task_names[task] for task in order_T]
-    squares = _by_content(relations)
+    names = [shortened(first.task_names[task]) for task in order_T]
     side = _side(len(names))
-    figure = Figure(figsize=(_width(side, squares, gates), side + 1.5), layout="constrained")
-    widths = [side] * len(squares) + [_panel_width(side, gate.shape[1]) for gate in gates.values()]
-    axes = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
-    _draw_squares(figure, axes[: len(squares)], squares, order_T, names)
-    _draw_routing(figure, axes[len(squares) :], gates, order_T)
-    figure.suptitle(title)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    panels = [*_squares(relations, order_T, side), *_routes(gates, order_T, side)]
+    room = 0.3 if len(names) > MOST_NAMES else LETTER * max(map(len, names)) + 0.1
+    sheet = lay_out([p.width for p in panels], side, [len(p.lines) for p in panels], room)
+    figure = figure_of(figsize=(sheet.width, sheet.height))
+    images = [
+        _draw(figure, sheet, place, panel, names)
+        for place, panel in zip(sheet.places, panels, strict=True)
+    ]
+    _explain(figure, sheet, panels, images)
+    heading = shortened(title, int(8 * sheet.width))
+    figure.text(0.01, 1 - 0.1 / sheet.height, heading, fontsize=12, va="top", **PLAIN)
+    _save(figure, path)
 
 
 def task_order(weights_TT: Floats) -> NDArray[np.int64]:
@@ -95,8 +119,39 @@ def _facing(left: list[int], right: list[int], weights_TT: Floats) -> list[int]:
     return one + other
 
 
+def _figure_class(path: Path) -> Any:
+    if path.suffix.lower() not in FORMATS:
+        raise ConfigError(f"{path} is no picture that can be drawn; end it in {', '.join(FORMATS)}")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise DependencyError(
+            "a picture needs matplotlib; pip install 'graphadapt[train]'"
+        ) from None
+    return Figure
+
+
+def _squares(
+    relations: Mapping[str, Relation], order_T: NDArray[np.int64], side: float
+) -> Iterator[_Panel]:
+    for title, relation in _by_content(relations).items():
+        values_TT = relation.weights[np.ix_(order_T, order_T)]
+        yield _Panel(f"relation: {title}", values_TT, side, float(values_TT.max()) or 1.0)
+
+
+def _routes(
+    gates: Mapping[str, Floats], order_T: NDArray[np.int64], side: float
+) -> Iterator[_Panel]:
+    highest = max((float(gate_TK.max()) for gate_TK in gates.values()), default=1.0)
+    for site, gate_TK in gates.items():
+        order_K = _adapter_order(gate_TK[order_T])
+        width = float(np.clip(0.14 * len(order_K), 1.2, side))
+        values_TK = gate_TK[np.ix_(order_T, order_K)]
+        yield _Panel(site, values_TK, width, highest, tuple(order_K.tolist()))
+
+
 def _by_content(relations: Mapping[str, Relation]) -> dict[str, Relation]:
-    """Relations that differ, under the names of all that use them."""
+    """Relations that differ, each under its kind and the names of those that use it."""
     users: list[tuple[list[str], Relation]] = []
     for name, relation in relations.items():
         for held, other in users:
@@ -105,72 +160,42 @@ def _by_content(relations: Mapping[str, Relation]) -> dict[str, Relation]:
                 break
         else:
             users.append(([name], relation))
-    return {f"{relation.kind} ({', '.join(held)})": relation for held, relation in users}
+    return {_titled(relation.kind, held): relation for held, relation in users}
+
+
+def _titled(kind: str, users: Sequence[str]) -> str:
+    """The kind, and who uses it where that says more."""
+    others = [name for name in users if name != kind]
+    return f"{kind} ({', '.join(others)})" if others else kind
 
 
 def _side(count: int) -> float:
     """Inches of the matrix: names stay readable, many tasks stay on a screen."""
-    return float(np.clip(0.2 * count, 4.0, 9.0 if count > MOST_NAMES else 16.0))
+    return float(np.clip(0.14 * count, 3.0, 9.0 if count > MOST_NAMES else 12.0))
 
 
-def _panel_width(side: float, count: int) -> float:
-    return float(np.clip(0.14 * count, 1.2, side))
-
-
-def _width(side: float, squares: Mapping[str, Relation], gates: Mapping[str, Floats]) -> float:
-    panels = sum(_panel_width(side, gate.shape[1]) + 0.3 for gate in gates.values())
-    return (side + 1.2) * len(squares) + panels + 0.5
-
-
-def _draw_squares(
-    figure: Any,
-    axes: Any,
-    squares: Mapping[str, Relation],
-    order_T: NDArray[np.int64],
-    names: list[str],
-) -> None:
-    for axis, (title, relation) in zip(axes, squares.items(), strict=True):
-        image = axis.imshow(
-            relation.weights[np.ix_(order_T, order_T)],
-            cmap=RELATION_COLOURS,
-            vmin=0.0,
-            vmax=max(float(relation.weights.max()), 1e-6),
-            aspect="equal",
-        )
-        axis.set_title(f"relation: {title}", fontsize=10)
-        _name_rows(axis, names, first=axis is axes[0])
-        _explain(figure, image, [axis], "weight of the edge")
-
-
-def _name_rows(axis: Any, names: list[str], *, first: bool) -> None:
-    if len(names) > MOST_NAMES:
-        axis.set_xlabel(f"{len(names)} tasks, related ones side by side")
-        return
+def _draw(figure: Any, sheet: Sheet, place: Place, panel: _Panel, names: list[str]) -> Any:
+    axis = figure.add_axes(sheet.share(place.x, place.y, place.width, place.height))
+    image = axis.imshow(
+        panel.values,
+        cmap="Blues" if panel.numbers is None else "Oranges",
+        vmin=0.0,
+        vmax=panel.highest,
+        aspect="auto",
+        interpolation="nearest",
+    )
+    axis.set_title("\n".join(panel.lines), fontsize=8, pad=4, **PLAIN)
     axis.set_xticks([])
-    axis.set_yticks(range(len(names)), names if first else [], fontsize=7)
-
-
-def _draw_routing(
-    figure: Any, axes: Any, gates: Mapping[str, Floats], order_T: NDArray[np.int64]
-) -> None:
-    if not gates:
-        return
-    highest = max(float(gate.max()) for gate in gates.values())
-    for axis, (site, gate_TK) in zip(axes, gates.items(), strict=True):
-        order_K = _adapter_order(gate_TK[order_T])
-        image = axis.imshow(
-            gate_TK[np.ix_(order_T, order_K)],
-            cmap=ROUTING_COLOURS,
-            vmin=0.0,
-            vmax=highest,
-            aspect="auto",
-        )
-        axis.set_title(site, fontsize=8)
-        axis.set_yticks([])
-        numbers = order_K.tolist() if gate_TK.shape[1] <= MOST_NUMBERS else []
-        axis.set_xticks(range(len(numbers)), numbers, fontsize=6)
+    axis.set_yticks([])
+    if place.first and len(names) <= MOST_NAMES:
+        axis.set_yticks(range(len(names)), names, fontsize=7, **PLAIN)
+    elif place.first:
+        axis.set_ylabel(f"{len(names)} tasks, related ones side by side", fontsize=8)
+    if panel.numbers is not None:
+        if len(panel.numbers) <= MOST_NUMBERS:
+            axis.set_xticks(range(len(panel.numbers)), panel.numbers, fontsize=6)
         axis.set_xlabel("adapter", fontsize=8)
-    _explain(figure, image, list(axes), "routing weight")
+    return image
 
 
 def _adapter_order(gate_TK: Floats) -> NDArray[np.int64]:
@@ -181,5 +206,33 @@ def _adapter_order(gate_TK: Floats) -> NDArray[np.int64]:
     return np.argsort(np.where(load_K > 0, centre_K, np.inf), kind="stable")
 
 
-def _explain(figure: Any, image: Any, axes: list[Any], label: str) -> None:
-    figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02, aspect=40, location="bottom", label=label)
+def _explain(figure: Any, sheet: Sheet, panels: Sequence[_Panel], images: Sequence[Any]) -> None:
+    """A bar of colours under every square, and under the routes of every row."""
+    from matplotlib.ticker import MaxNLocator
+
+    def scale(index: int) -> tuple[int, int]:
+        return sheet.places[index].row, index if panels[index].numbers is None else -1
+
+    for (_, square), members in groupby(range(len(panels)), scale):
+        indices = list(members)
+        start, end = sheet.places[indices[0]], sheet.places[indices[-1]]
+        width = min(4.0, end.x + end.width - start.x - 0.3)
+        axis = figure.add_axes(sheet.share(start.x, start.y - 0.6, width, 0.1))
+        label = "routing weight" if square < 0 else "weight of the edge"
+        ticks = MaxNLocator(max(2, int(2.5 * width)), steps=[1, 2, 5, 10])
+        image = images[indices[0]]
+        bar = figure.colorbar(image, cax=axis, orientation="horizontal", ticks=ticks)
+        bar.set_label(label, fontsize=8)
+        bar.ax.tick_params(labelsize=7)
+
+
+def _save(figure: Any, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")  # shows as a box
+            figure.savefig(beside, dpi=150)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -31,6 +31,9 @@ __all__ = ["inspect_run", "inspect_settings"]
 MOST_TASKS = 40
 """Tasks above which the text leaves out the rest."""
 
+SITES_A_TABLE = 3
+"""Sites side by side, so that a line fits a terminal."""
+
 
 def inspect_run(folder: Path, picture: Path | None = None) -> Summary:
     """Settings, sizes, relations and routing of a run folder, trained or not.
@@ -181,13 +184,18 @@ def _routes(model: ComposedModel, gates: dict[str, NDArray[np.float32]]) -> str:
     """The adapters that each task weighs most, at every site."""
     if not gates:
         return ""
-    rows: list[list[Cell]] = [
-        [task.name, *(_heaviest(gate_TK[index]) for gate_TK in gates.values())]
-        for index, task in enumerate(model.tasks[:MOST_TASKS])
-    ]
-    text = format_table(["task", *gates], rows)
-    left = len(model.tasks) - len(rows)
-    return text + (f"\n... and {left} more tasks (--json lists all)" if left else "")
+    sites = list(gates)
+    tables = []
+    for start in range(0, len(sites), SITES_A_TABLE):
+        shown = sites[start : start + SITES_A_TABLE]
+        rows: list[list[Cell]] = [
+            [task.name, *(_heaviest(gates[site][index]) for site in shown)]
+            for index, task in enumerate(model.tasks[:MOST_TASKS])
+        ]
+        tables.append(format_table(["task", *shown], rows))
+    left = len(model.tasks) - MOST_TASKS
+    more = [f"... and {left} more tasks (--json lists all)"] if left > 0 else []
+    return "\n\n".join([*tables, *more])
 
 
 def _heaviest(gate_K: NDArray[np.float32], count: int = 3) -> str:

@@ -45,9 +45,11 @@ def listed_settings(
     """
     lines: list[str] = []
     for name, value in table.items():
+        held = usual.get(name)
         if isinstance(value, Mapping):
-            lines += listed_settings(value, usual.get(name, {}), f"{prefix}{name}.")
-        elif name not in usual or value != usual[name]:
+            section = held if isinstance(held, Mapping) else {}
+            lines += listed_settings(value, section, f"{prefix}{name}.")
+        elif name not in usual or value != held:
             lines.append(f"{prefix}{name} = {value!r}")
     return lines
 

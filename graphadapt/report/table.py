@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 __all__ = ["Cell", "format_cell", "format_table"]
 
-Cell = str | int | float | None
+Cell = str | int | float | np.integer[Any] | np.floating[Any] | None
 """What a table holds; ``None`` and NaN show as a dash."""
 
 MISSING = "-"
@@ -56,11 +59,11 @@ def format_table(
 
 def format_cell(cell: Cell, digits: int = 3) -> str:
     """One value as text: counts with thousands apart, floats with fixed decimals."""
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+    if cell is None:
         return MISSING
-    if isinstance(cell, float):
-        return f"{cell:.{digits}f}"
-    return f"{cell:,}" if isinstance(cell, int) else cell
+    if isinstance(cell, float | np.floating):
+        return MISSING if math.isnan(cell) else f"{cell:.{digits}f}"
+    return cell if isinstance(cell, str) else f"{int(cell):,}"
 
 
 def _is_numeric(cells: Sequence[Cell]) -> bool:

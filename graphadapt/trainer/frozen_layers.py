@@ -53,7 +53,7 @@ class FrozenLayers:
         """Compute every molecule's states once."""
         states = []
         with Progress(len(self.table), "Embedding molecules", shown=shown) as progress:
-            for rows in torch.arange(len(self.table)).split(batch_size):
+            for rows in torch.split(torch.arange(len(self.table)), batch_size):
                 states.append(self.state(rows))
                 progress.update(len(rows))
         self.kept = LayerState(

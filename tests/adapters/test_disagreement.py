@@ -82,3 +82,13 @@ def test_autocast_does_not_round_it(bank):
         rounded = adapter_disagreement(bank, x_ND)
     assert rounded.dtype == torch.float32
     assert torch.equal(rounded, adapter_disagreement(bank, x_ND.float()))
+
+
+def test_padding_is_not_measured(bank):
+    x_ND = torch.randn(30, 6).double().requires_grad_()
+    padded_ND = torch.cat([x_ND, torch.full((5, 6), 9.0).double()])
+    found = adapter_disagreement(bank, padded_ND, torch.tensor(30))
+    expected = adapter_disagreement(bank, x_ND)
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(each.sum(), x_ND)[0] for each in (found, expected)]
+    torch.testing.assert_close(*gradients)

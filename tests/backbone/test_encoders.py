@@ -5,7 +5,7 @@ import torch
 from ogb.graphproppred.mol_encoder import AtomEncoder as OgbAtomEncoder
 from ogb.graphproppred.mol_encoder import BondEncoder as OgbBondEncoder
 
-from graphadapt.backbone.encoders import AtomEncoder, BondEncoder
+from graphadapt.backbone.encoders import AtomEncoder, BondEncoder, multi_hot_rows
 from graphadapt.molecules.vocabulary import ATOM_FEATURE_SIZES, BOND_FEATURE_SIZES, bond_code
 
 WIDTH = 4
@@ -30,6 +30,17 @@ def test_every_bond_code_is_ogbs_sum():
     bonds = torch.cartesian_prod(*(torch.arange(size) for size in BOND_FEATURE_SIZES))
     codes = torch.from_numpy(bond_code(bonds.numpy()).astype("int64"))
     torch.testing.assert_close(encoder()[codes], reference(bonds))
+
+
+def test_a_gpus_product_is_the_cpus_look_up_in_float32_even_under_autocast():
+    table = torch.randn(20, WIDTH, requires_grad=True)
+    rows = torch.tensor([[0, 7, 19], [3, 7, 12]])
+    expected = table[rows].sum(1)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = multi_hot_rows(rows, table)
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(y.sin().sum(), table)[0] for y in (found, expected)]
+    torch.testing.assert_close(*gradients)
 
 
 def test_tables_have_ogbs_shapes_and_spread():

@@ -1,6 +1,7 @@
 """`graphadapt evaluate`: every number of the report, in the order that was asked for."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from graphadapt.cli.composition import parse_composition
 from graphadapt.errors import ConfigError
 from graphadapt.report.evaluation import evaluate_part
 from graphadapt.run import Run
+from graphadapt.trainer.checkpoint import load_tensors, save_tensors
+from graphadapt.trainer.run_folder import LAST
 
 
 def evaluate(*arguments):
@@ -92,6 +95,11 @@ def test_compositions_are_read(text, expected):
     assert parse_composition(text, names).tolist() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("text", ['"hERG, pIC50"=3,x', '"hERG, pIC50=3", x=1'])
+def test_a_name_with_a_comma_stands_in_quotes(text):
+    assert parse_composition(text, ["x", "hERG, pIC50"]).tolist() == [0.25, 0.75]
+
+
 def test_each_stays_a_word():
     assert parse_composition("each", ["a"]) == "each"
 
@@ -112,6 +120,40 @@ def test_a_composition_that_cannot_work_is_one_line(tiny_run, text, message):
     assert message in result.stderr
     with pytest.raises(ConfigError, match=message.split(";")[0]):
         parse_composition(text, ["aromatic", "greasy", "potency"])
+
+
+def test_one_task_is_asked_alone(tiny_run):
+    line = evaluate(tiny_run, "--composition", "greasy").stdout.splitlines()[0]
+    assert line.endswith("test cells, asked for task greasy alone")
+
+
+def test_what_cannot_be_done_is_said_before_the_work(tiny_run, tmp_path, monkeypatch):
+    def no_work(*_):
+        pytest.fail("the run was scored")
+
+    monkeypatch.setattr("graphadapt.report.evaluation.evaluate_part", no_work)
+    (tmp_path / "file").touch()
+    result = evaluate(tiny_run, "-o", tmp_path / "file" / "scores.json")
+    assert result.stderr.startswith(f"Error: {tmp_path / 'file'}")
+    plain = Run.open(tiny_run)
+    plain.model.routing = None
+    monkeypatch.setattr(Run, "open", lambda *_: plain)
+    assert "has no adapters, so there is no allocation" in evaluate(tiny_run, "--awa").stderr
+
+
+def test_a_run_that_is_not_finished_says_so(tiny_run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_run, folder)
+    tensors, state = load_tensors(folder / LAST)
+    save_tensors(folder / LAST, tensors, state | {"finished": False})
+    result = evaluate(folder)
+    assert result.exit_code == 0
+    assert result.stdout.partition("\n")[0].endswith("weighed alike")
+    assert result.stderr == (
+        f"note: {folder} is trained for 2 of 2 epochs; finish it with "
+        f"`graphadapt train --resume -o {folder}`\n"
+    )
+    assert evaluate(tiny_run).stderr == ""
 
 
 def test_a_folder_that_is_no_run_is_one_line(tmp_path):

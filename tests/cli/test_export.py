@@ -9,7 +9,9 @@ from click.testing import CliRunner
 
 from graphadapt.cli import main
 from graphadapt.cli.predict import predict as predict_command
+from graphadapt.errors import ConfigError
 from graphadapt.export.reference import Reference
+from graphadapt.export.run_bundle import export_run
 from graphadapt.freeze import Selection
 from graphadapt.report.freeze_gap import freeze_run
 from graphadapt.run import Run
@@ -98,12 +100,12 @@ def test_json_is_the_contract(tiny_run, tmp_path, monkeypatch):
         def to_text(self):
             return json.dumps(calls)
 
-    def export_run(run, folder, **settings):
+    def stand_in(run, folder, **settings):
         calls.update(tasks=settings["tasks"], top_m=settings["selection"].top_m)
         assert settings["composition_T"] is None
         return Contract(), None
 
-    monkeypatch.setattr(run_bundle, "export_run", export_run)
+    monkeypatch.setattr(run_bundle, "export_run", stand_in)
     result = export(tiny_run, "-o", tmp_path / "b", "--top-m", 2, "--json")
     assert json.loads(result.stdout) == {"tasks": [], "top_m": 2}
 
@@ -124,6 +126,13 @@ def test_a_mistake_is_one_line_and_exit_1(tiny_run, tmp_path, arguments, message
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_without_adapters_has_none_to_select(tiny_run, tmp_path):
+    run = Run.open(tiny_run)
+    run.model.routing = None
+    with pytest.raises(ConfigError, match="no adapters to select from; leave the selection out"):
+        export_run(run, tmp_path / "b", selection=Selection(top_m=1))
 
 
 def test_nothing_but_a_bundle_is_written_over(tiny_run, tmp_path):

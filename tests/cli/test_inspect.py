@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -10,6 +11,7 @@ from graphadapt.cli import main
 from graphadapt.cli.inspect import target_kind
 from graphadapt.config import RunConfig
 from graphadapt.presets import preset_names
+from graphadapt.report import run_summary
 from graphadapt.run import Run
 
 
@@ -135,3 +137,15 @@ def test_only_a_run_can_be_drawn(tiny_store, tmp_path):
     result = inspect(tiny_store, "--plot", tmp_path / "x.png")
     assert result.exit_code == 1
     assert "--plot draws a run's relations and routing" in result.stderr
+    result = inspect("full", "--plot", tmp_path / "x.png")
+    assert result.stderr.endswith("full is settings\n")
+
+
+def test_many_sites_are_shown_in_tables_that_fit_a_terminal(tiny_run):
+    model = Run.open(tiny_run).model
+    gate = np.full((3, 4), 0.25, np.float32)
+    sites = [f"virtual_node.updates.{layer}.expand" for layer in range(7)]
+    text = run_summary._routes(model, dict.fromkeys(sites, gate))
+    heads = [line.split()[1:] for line in text.splitlines() if line.startswith("task ")]
+    assert heads == [sites[:3], sites[3:6], sites[6:]]
+    assert max(map(len, text.splitlines())) < 110

@@ -1,8 +1,10 @@
 """The command line as a whole: lazy, one line for a user's mistake, results apart from progress."""
 
+import errno
 import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import click
@@ -12,7 +14,7 @@ from click.testing import CliRunner
 from graphadapt import __version__, cli
 from graphadapt.cli import COMMANDS, main
 from graphadapt.cli.settings import parse_settings
-from graphadapt.errors import ConfigError, DataError, DependencyError
+from graphadapt.errors import CheckpointError, ConfigError, DataError, DependencyError
 
 
 @pytest.fixture
@@ -76,6 +78,34 @@ def test_a_file_that_cannot_be_written_is_one_line(command, tmp_path):
     result = command(lambda: (tmp_path / "file" / "folder").mkdir())
     assert result.exit_code == 1
     assert result.stderr == f"Error: {tmp_path}/file/folder: Not a directory\n"
+
+
+def test_a_full_disk_is_one_line_though_no_file_is_named(command):
+    def body():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    result = command(body)
+    assert result.exit_code == 1
+    assert result.stderr == "Error: writing: No space left on device\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_results_that_find_no_room_are_one_line():
+    script = "from graphadapt.cli import main\nmain(['--help'])"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", script], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1
+    assert done.stderr == "Error: writing: No space left on device\n"
+
+
+def test_an_error_of_several_lines_becomes_one(command):
+    def body():
+        raise CheckpointError("weights do not fit:\n\tsize mismatch\n\tand another")
+
+    result = command(body)
+    assert result.stderr == "Error: weights do not fit: \tsize mismatch \tand another\n"
 
 
 @pytest.mark.parametrize("error", [ConfigError, DataError, DependencyError])

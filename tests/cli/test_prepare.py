@@ -46,7 +46,7 @@ def test_a_users_table_in_one_command(run, tmp_path):
     assert "4 molecules from t.csv in store" in result.stdout
     assert "1  unparsable SMILES" in result.stdout
     assert "1  label is not a number" in result.stdout
-    assert "featurising: 4/4" in result.stderr
+    assert "featurising: 5/5" in result.stderr
     assert "featurising" not in result.stdout
 
 

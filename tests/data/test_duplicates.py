@@ -11,6 +11,13 @@ from graphadapt.data.store import TaskInfo
 NAN = float("nan")
 
 
+def merge(source, names):
+    """Merge rows whose molecules have these names, and hold what stayed against the result."""
+    merged, kept = merge_duplicates(source, np.array([sorted(names).index(name) for name in names]))
+    assert [source.smiles[row] for row in kept] == merged.smiles
+    return merged
+
+
 def make(labels, kinds, split=None, **more):
     labels = np.array(labels, np.float32)
     return MoleculeSource(
@@ -26,7 +33,7 @@ def make(labels, kinds, split=None, **more):
 
 def test_rows_that_agree_become_one_and_are_listed():
     source = make([[1, NAN], [0, 1], [1, 0]], ["binary", "binary"])
-    merged = merge_duplicates(source, ["A", "B", "A"])
+    merged = merge(source, ["A", "B", "A"])
     np.testing.assert_array_equal(merged.labels, np.float32([[1, 0], [0, 1]]))
     assert merged.smiles == ["written-0", "written-1"]
     (gone,) = merged.rejected
@@ -35,7 +42,7 @@ def test_rows_that_agree_become_one_and_are_listed():
 
 def test_contradicting_binary_labels_leave_the_cell_empty_and_are_all_listed():
     source = make([[1, 1], [0, 1], [NAN, 1]], ["binary", "binary"])
-    merged = merge_duplicates(source, ["A", "A", "A"])
+    merged = merge(source, ["A", "A", "A"])
     np.testing.assert_array_equal(merged.labels, np.float32([[NAN, 1]]))
     cells = [each for each in merged.rejected if each.task]
     assert [(each.row, each.task, each.reason) for each in cells] == [
@@ -48,7 +55,7 @@ def test_measured_values_are_averaged_within_half_a_standard_deviation():
     values = [[1.0], [1.4], [5.0], [9.0], [-3.0], [0.0]]
     spread = np.std(values)
     assert 0.4 < AGREEMENT * spread < 4
-    merged = merge_duplicates(make(values, ["regression"]), ["A", "A", "B", "B", "C", "D"])
+    merged = merge(make(values, ["regression"]), ["A", "A", "B", "B", "C", "D"])
     np.testing.assert_allclose(merged.labels[:, 0], [1.2, NAN, -3, 0], rtol=1e-6)
     assert [each.row for each in merged.rejected if each.task] == [3, 4]
 
@@ -59,7 +66,7 @@ def test_a_merged_cell_keeps_the_split_of_the_row_that_labels_it():
         ["binary"] * 3,
         split=[[UNUSED, TRAIN, TRAIN], [TEST, TEST, UNUSED]],
     )
-    merged = merge_duplicates(source, ["A", "A"])
+    merged = merge(source, ["A", "A"])
     assert merged.split.tolist() == [[TEST, TRAIN, TRAIN]]
 
 
@@ -70,7 +77,7 @@ def test_flags_join_and_the_first_row_gives_the_features():
         flags={"cliff": np.array([[False], [True]])},
         columns={"pH": np.float32([7, 5])},
     )
-    merged = merge_duplicates(source, ["A", "A"])
+    merged = merge(source, ["A", "A"])
     assert merged.flags["cliff"].tolist() == [[True]]
     assert merged.columns["pH"].tolist() == [7]
     assert source.flags["cliff"].tolist() == [[False], [True]]
@@ -78,11 +85,11 @@ def test_flags_join_and_the_first_row_gives_the_features():
 
 def test_without_duplicates_nothing_changes():
     source = make([[1], [0]], ["binary"])
-    assert merge_duplicates(source, ["A", "B"]) is source
+    assert merge(source, ["A", "B"]) is source
 
 
 def test_a_table_without_tasks_merges_too():
-    merged = merge_duplicates(make(np.zeros((3, 0)), []), ["A", "B", "A"])
+    merged = merge(make(np.zeros((3, 0)), []), ["A", "B", "A"])
     assert merged.smiles == ["written-0", "written-1"]
 
 
@@ -120,7 +127,7 @@ def test_merging_agrees_with_a_slow_loop(rows):
     names = [row[0] for row in rows]
     labels = [list(row[1:]) for row in rows]
     kinds = ["binary", "regression"]
-    merged = merge_duplicates(make(labels, kinds), names)
+    merged = merge(make(labels, kinds), names)
     np.testing.assert_allclose(merged.labels, slow_merge(labels, kinds, names), rtol=1e-6)
     gone = [each for each in merged.rejected if not each.task]
     assert len(gone) + len(merged) == len(rows)
@@ -130,7 +137,7 @@ def test_merging_agrees_with_a_slow_loop(rows):
 def test_the_order_of_rows_does_not_change_the_labels(order):
     labels = np.array([[1, 2.0], [1, 2.1], [0, 7.0], [NAN, -4.0]])[order]
     names = np.array(["A", "A", "A", "B"])[order]
-    merged = merge_duplicates(make(labels, ["binary", "regression"]), list(names))
+    merged = merge(make(labels, ["binary", "regression"]), list(names))
     first = {name: row for row, name in reversed(list(enumerate(dict.fromkeys(names))))}
     assert np.isnan(merged.labels[first["A"]]).all()
     np.testing.assert_allclose(merged.labels[first["B"]], [NAN, -4.0])

@@ -204,7 +204,7 @@ def test_an_empty_table_is_an_error(tmp_path):
 def test_a_taken_place_is_refused_before_any_work(tmp_path, monkeypatch):
     source = make(["C", "CC"], [0, 1])
     prepare(source, tmp_path / "s", shown=False)
-    monkeypatch.setattr("graphadapt.data.prepare.identify_many", None)
+    monkeypatch.setattr("graphadapt.data.prepare.Featuriser", None)
     with pytest.raises(DataError, match="exists already"):
         prepare(source, tmp_path / "s", shown=False)
 
@@ -219,7 +219,7 @@ def test_feature_columns_must_have_been_read(tmp_path):
 
 
 def test_many_chunks_are_written_in_order(tmp_path, monkeypatch):
-    monkeypatch.setattr("graphadapt.data.featurised._CHUNK", 3)
+    monkeypatch.setattr("graphadapt.data.featurised.CHUNK", 3)
     prepare(make(ALKANES, [0, 1] * 5), tmp_path / "s", split="random", shown=False)
     store = GraphStore(tmp_path / "s")
     assert [store.smiles(row) for row in range(10)] == ALKANES
@@ -253,3 +253,34 @@ def test_tox21_keeps_its_unusual_molecules(tmp_path, real_data):
         pytest.skip(f"no {folder}")
     report = prepare(ogb_source(folder), tmp_path / "s", processes=1, shown=False)
     assert (report.molecules, report.rejected_rows) == (7831, {})
+
+
+def test_molecules_without_tasks_are_not_split(tmp_path, monkeypatch):
+    monkeypatch.setattr("graphadapt.data.identity.murcko_scaffold", None)
+    report = prepare(make(["C", "CC"], np.zeros((2, 0))), tmp_path / "s", shown=False)
+    assert report.split == "none"
+
+
+def test_a_task_without_usable_labels_is_left_out_with_a_warning(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("smiles,y,z\nC,1,high\nCC,0,low\nCCC,1,\n")
+    source = table_source(path, tasks=["y", "z"])
+    report = prepare(source, tmp_path / "s", split="random", shown=False)
+    assert GraphStore(tmp_path / "s").task_names == ("y",)
+    assert "'z' (2 label is not a number)" in report.warnings[0]
+    assert report.rejected_labels == {"label is not a number": 2}
+    with pytest.raises(DataError, match=r"no task of .*t\.csv has a label that can be used: 'z'"):
+        prepare(table_source(path, tasks=["z"]), tmp_path / "x", shown=False)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["s", "t.csv"]
+
+
+def test_counts_do_not_depend_on_how_many_are_counted_at_a_time(tmp_path, monkeypatch):
+    labels = [[0, 1, np.nan], [np.nan, 1, np.nan], [1, 0, np.nan], [0, 1, 1]]
+    split = np.array([[0, 1, 2], [0, 1, 2], [0, 0, 0], [2, 1, 0]], np.uint8)
+    source = make(ALKANES[:4], labels, split=split, curated=True)
+    whole = prepare(source, tmp_path / "a", shown=False).to_dict()
+    monkeypatch.setattr("graphadapt.data.prepare_report._STRETCH", 3)
+    parts = prepare(source, tmp_path / "a", overwrite=True, shown=False).to_dict()
+    assert parts == whole
+    first = parts["tasks"][0]
+    assert (first["train"], first["test"], first["positives"], first["unused"]) == (2, 1, 1, 0)

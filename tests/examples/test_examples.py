@@ -41,6 +41,13 @@ def test_own_assays_make_a_csv_and_answer_from_a_pruned_bundle(run_example, tmp_
     assert "is not SMILES" in broken[3]
 
 
+def test_own_assays_write_over_nothing(run_example, tmp_path, capsys):
+    (tmp_path / "made").mkdir()
+    with pytest.raises(SystemExit):
+        run_example("own_assays", "--folder", "made")
+    assert "made exists already; name a new one with --folder" in capsys.readouterr().err
+
+
 def test_own_assays_take_a_table_of_mixed_kinds(run_example, repository):
     said = run_example("own_assays", "--csv", repository / "tests" / "molecules.csv")
     assert "binary" in said

@@ -1,5 +1,7 @@
 """Bundles on disk: whole or not at all, and never over anything else."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -62,7 +64,7 @@ def test_a_bundle_is_replaced(frozen, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
-def test_nothing_else_is_written_over(frozen, tmp_path):
+def test_nothing_else_is_written_over(frozen, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("x")
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("x")
@@ -71,6 +73,12 @@ def test_nothing_else_is_written_over(frozen, tmp_path):
         write_bundle(frozen, tmp_path / "file")
     with pytest.raises(BundleError, match="holds something other than a bundle"):
         write_bundle(frozen, tmp_path / "thesis")
+    with pytest.raises(BundleError, match=r"cannot be written: .*file is a file"):
+        check_target(tmp_path / "file" / "bundle")
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(BundleError, match="is the folder that you are in"):
+        check_target(Path())
+    monkeypatch.undo()
     check_target(tmp_path / "empty")
     check_target(tmp_path / "new")
     assert (tmp_path / "thesis" / "chapter.tex").read_text() == "x"
@@ -95,6 +103,53 @@ def test_a_failure_leaves_the_old_bundle_as_it_was(frozen, tmp_path, monkeypatch
         write_bundle(frozen, folder, origin={"run": "second"})
     assert BundleContract.from_text((folder / "bundle.json").read_text()).origin["run"] == "first"
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+class Stubborn:
+    """Renames fail from the second on, of so many folders."""
+
+    def __init__(self, monkeypatch, failing):
+        self.failing, self.calls, self.rename = failing, 0, Path.replace
+        monkeypatch.setattr(Path, "replace", lambda path, target: self(path, target))
+
+    def __call__(self, path, target):
+        self.calls += 1
+        if 1 < self.calls <= 1 + self.failing:
+            raise OSError(5, "Input/output error", str(target))
+        return self.rename(path, target)
+
+
+@pytest.mark.usefixtures("without_export")
+def test_a_bundle_that_cannot_be_put_in_place_leaves_the_old_one(frozen, tmp_path, monkeypatch):
+    folder = tmp_path / "bundle"
+    write_bundle(frozen, folder, origin={"run": "first"})
+    Stubborn(monkeypatch, failing=1)
+    with pytest.raises(OSError, match="Input/output"):
+        write_bundle(frozen, folder, origin={"run": "second"})
+    assert BundleContract.from_text((folder / "bundle.json").read_text()).origin["run"] == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+@pytest.mark.usefixtures("without_export")
+def test_an_old_bundle_that_cannot_be_put_back_is_kept_and_named(frozen, tmp_path, monkeypatch):
+    folder = tmp_path / "bundle"
+    write_bundle(frozen, folder, origin={"run": "first"})
+    Stubborn(monkeypatch, failing=2)
+    with pytest.raises(BundleError, match=r"what was there is kept in (\S+)") as caught:
+        write_bundle(frozen, folder, origin={"run": "second"})
+    kept = Path(str(caught.value).rpartition(" ")[2])
+    assert BundleContract.from_text((kept / "bundle.json").read_text()).origin["run"] == "first"
+
+
+@pytest.mark.usefixtures("without_export")
+def test_a_link_to_a_bundle_stays_a_link(frozen, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "bundle").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    for run in ("first", "second"):
+        write_bundle(frozen, tmp_path / "bundle", origin={"run": run})
+    assert (tmp_path / "bundle").is_symlink()
+    text = (tmp_path / "elsewhere" / "bundle.json").read_text()
+    assert BundleContract.from_text(text).origin["run"] == "second"
 
 
 def test_a_file_that_is_not_equal_is_not_written(frozen, tmp_path, monkeypatch):

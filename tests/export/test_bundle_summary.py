@@ -92,7 +92,7 @@ def test_a_changed_contract_is_refused(bundle):
 
 
 def test_a_folder_without_contract_is_refused(tmp_path):
-    with pytest.raises(BundleError, match=r"has no readable bundle\.json"):
+    with pytest.raises(BundleError, match=r"is no bundle: it has no bundle\.json"):
         inspect_bundle(tmp_path)
 
 
@@ -102,3 +102,13 @@ def test_a_freeze_gap_that_was_not_measured_says_why(bundle):
     (bundle / "bundle.json").write_text(changed.to_text(), encoding="utf-8")
     text = inspect_bundle(bundle).to_text()
     assert "freeze gap not measured: no store at stores/gone" in text
+
+
+@pytest.mark.parametrize(
+    "metrics", [{"freeze_gap": {"strange": 1}}, {"freeze_gap": 3}, {"freeze_gap": {}}]
+)
+def test_figures_of_another_version_are_no_fault(bundle, metrics):
+    contract = BundleContract.from_text((bundle / "bundle.json").read_text("utf-8"))
+    changed = replace(contract, metrics=metrics, origin={"config": {"trainer": 3}, "run": None})
+    (bundle / "bundle.json").write_text(changed.to_text(), encoding="utf-8")
+    assert "trainer = 3" in inspect_bundle(bundle).to_text()

@@ -14,6 +14,7 @@ from graphadapt.export.contract import (
     Parity,
     fingerprint,
     is_bundle,
+    read_contract,
 )
 from graphadapt.molecules.features import FeatureBlock
 
@@ -86,19 +87,76 @@ def test_a_foreign_text_is_named(text):
         BundleContract.from_text(text)
 
 
-@pytest.mark.parametrize("version", [BUNDLE_FORMAT + 1, 0, "one", None])
-def test_an_unknown_format_asks_for_an_upgrade(contract, version):
+def test_a_newer_format_asks_for_an_upgrade(contract):
+    table = json.loads(contract.to_text()) | {"format": BUNDLE_FORMAT + 1}
+    with pytest.raises(BundleError, match=r"of format 2, .* reads up to 1; upgrade"):
+        BundleContract.from_text(json.dumps(table))
+
+
+@pytest.mark.parametrize("version", [0, -1, "1", True, 1.0, None])
+def test_a_format_that_never_was_is_refused(contract, version):
     table = json.loads(contract.to_text()) | {"format": version}
-    with pytest.raises(BundleError, match=f"format {version}, .* reads up to 1; upgrade"):
+    with pytest.raises(BundleError, match=f"gives {version!r} as its format; export again"):
         BundleContract.from_text(json.dumps(table))
 
 
-def test_a_missing_entry_is_named(contract):
+def signed(table):
+    """As another program would write it: whatever it says, the hash is right."""
+    table = {name: value for name, value in table.items() if name != "sha256"}
+    return json.dumps(table | {"sha256": fingerprint(table)})
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in BundleContract.__dataclass_fields__ if name != "reads"]
+)
+def test_whatever_an_older_bundle_does_not_say_is_named(contract, name):
     table = json.loads(contract.to_text())
-    del table["opset"], table["sha256"]
-    table["sha256"] = fingerprint(table)
-    with pytest.raises(BundleError, match=r"bundle\.json cannot be used: 'opset'"):
-        BundleContract.from_text(json.dumps(table))
+    del table[name], table["reads"]
+    with pytest.raises(
+        BundleError, match=f"does not say .*{name}.*: it comes from another version"
+    ):
+        BundleContract.from_text(signed(table))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batching": 1}, "unknown section: 'batching'"),
+        ({"tasks": 3}, "tasks is a list, got 3"),
+        ({"tasks": [{"name": "a", "kind": "foo"}]}, r"tasks\.kind='foo' is not one of"),
+        ({"tasks": [{"name": "a"}]}, r"tasks\.kind is missing"),
+        ({"tasks": [{"name": 3, "kind": "binary"}]}, r"tasks\.name=3 is not of type str"),
+        ({"tasks": []}, "at least one task"),
+        ({"composition": {"a": "b"}}, r"composition\.a='b' is not of type float"),
+        ({"feature_blocks": [{}]}, r"feature_blocks\.kind is missing"),
+        ({"feature_blocks": [{"kind": "columns"}]}, "cannot be used"),
+        ({"parity": {}}, r"parity\.largest_error is missing"),
+        ({"parity": None}, "parity is a section of settings, got None"),
+        ({"metrics": None}, "metrics is a table, got None"),
+        ({"most_bonds": "many"}, "most_bonds='many' is not of type int"),
+        ({"merge_from": None}, "merge_from=None is not of type int"),
+        ({"files": {"model.onnx": {"size": "x", "sha256": ""}}}, r"size='x' is not of type int"),
+        ({"files": {}}, r"names no model\.onnx; export again"),
+        ({"files": {"../model.onnx": {"size": 1, "sha256": ""}}}, "which is not in the bundle"),
+    ],
+)
+def test_a_foreign_contract_with_a_right_hash_says_what_is_wrong(contract, change, message):
+    text = signed(json.loads(contract.to_text()) | change)
+    with pytest.raises(BundleError, match=message) as caught:
+        BundleContract.from_text(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_contract_of_a_folder_is_read_by_its_name(contract, tmp_path):
+    (tmp_path / "bundle.json").write_text(contract.to_text(), encoding="utf-8")
+    assert read_contract(tmp_path) == contract
+    (tmp_path / "bundle.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(BundleError, match=rf"{tmp_path}: bundle\.json was not written by"):
+        read_contract(tmp_path)
+    (tmp_path / "bundle.json").unlink()
+    (tmp_path / "bundle.json").mkdir()
+    with pytest.raises(BundleError, match=r"bundle\.json is damaged"):
+        read_contract(tmp_path)
 
 
 def test_arrays_nobody_can_make_are_refused(contract):

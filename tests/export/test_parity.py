@@ -1,6 +1,7 @@
 """Exported files against the frozen model in float64, over and over."""
 
 import os
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -51,7 +52,9 @@ def test_another_model_is_found_out(exported):
         prove_parity(other, exported.model, exported.plain.reads, Probes(exported.blocks), plan)
 
 
-TRUTH = np.linspace(1, 2, len(PROBES))[:, None]
+LARGE = np.array([len(each.atoms) > 64 for each in Probes().molecules])
+
+TRUTH = np.where(LARGE, 2, np.linspace(1, 2, len(PROBES)))[:, None]
 
 
 MODEL = SimpleNamespace(tasks=(TaskInfo("potency", "regression", "log10(mol/L)"),))
@@ -66,7 +69,7 @@ class Session:
     def run(self, _, inputs):
         self.calls += 1
         answers = TRUTH[inputs["rows"]].astype(np.float32)
-        if self.calls == 37:
+        if self.calls == 37 and self.wrong is not None:
             answers[0, 0] = self.wrong
         return [answers]
 
@@ -126,8 +129,50 @@ def test_answers_in_the_same_units_share_a_scale():
         TaskInfo("c", "regression", "nM"),
         TaskInfo("d", "regression", "K"),
     ]
-    truth = np.array([[1.0, 0.5, -8.0, 0.0], [-2.0, 0.25, 3.0, 0.0]])
-    assert parity._scales(tasks, truth).tolist() == [8.0, 0.5, 8.0, 1.0]
+    truth = np.array([[1.0, 0.5, -4.0, 0.0], [-2.0, 0.25, 1.0, 0.0], [90.0, 1e-9, 0.0, 0.0]])
+    # a and c share theirs; the molecule of 65 atoms has the largest of all, not its own
+    assert parity._scales(tasks, truth, [64, 1, 65]).tolist() == [
+        [4.0, 0.5, 4.0, 1.0],
+        [4.0, 0.5, 4.0, 1.0],
+        [90.0, 0.5, 90.0, 1.0],
+    ]
+
+
+def test_a_huge_answer_excuses_no_other(stand_ins, monkeypatch):
+    """Large molecules answer a million, another one is off by a hundredth of its answer."""
+    truth = np.where(LARGE[:, None], 1e6, TRUTH)
+    monkeypatch.setattr(sys.modules[__name__], "TRUTH", truth)
+    plan = ParityPlan(repeats=20, batch_sizes=(1, 2), threads=(1,))
+    stand_ins(None)
+    assert prove_parity(MODEL, b"", (), Probes(), plan).largest_error < 1e-6
+    stand_ins(1.01 * 1.5)
+    with pytest.raises(BundleError, match="off by"):
+        prove_parity(MODEL, b"", (), Probes(), plan)
+
+
+def test_what_float32_loses_is_taken_over_several_numberings(stand_ins, monkeypatch):
+    """A model whose answers depend on the order of the atoms, as rounding makes them."""
+    stand_ins(None)
+    seen = []
+
+    def answer(self, molecules, _):
+        seen.append([tuple(map(tuple, each.atoms)) for each in molecules])
+        return TRUTH * (1 + 0.01 * (self.shift > 0) * (len(seen) == 5))
+
+    monkeypatch.setattr(Reference, "answer", answer)
+    monkeypatch.setattr(Reference, "float32_error", 0.1)
+    found = prove_parity(MODEL, b"", (), Probes(), ParityPlan(repeats=1, threads=(1,)))
+    assert found.float32_error == pytest.approx(0.01)
+    assert len(seen) == 9
+    assert [sorted(atoms) for atoms in seen[-1]] == [sorted(atoms) for atoms in seen[0]]
+    assert seen[-1] != seen[0]
+
+
+def test_renumbering_changes_no_answer(exported):
+    reference, probes = parity.Reference(exported.frozen), Probes(exported.blocks)
+    expected = reference.answer(probes.molecules, probes.features)
+    again = reference.answer(probes.renumbered(np.random.default_rng(0)), probes.features)
+    np.testing.assert_allclose(again, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_all_sizes_are_tried_by_default():

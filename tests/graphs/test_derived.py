@@ -52,6 +52,36 @@ def test_the_longest_unused_value_is_forgotten():
     assert cache.get("sum", (second,), (), make) == 4
 
 
+def test_what_a_capture_makes_is_not_remembered_and_what_it_reads_is_never_let_go():
+    capturing = [False]
+    cache, make = DerivedCache(size=1, is_capturing=lambda tensor: capturing[0]), Counting()
+    known, new, other = (torch.arange(3) for _ in range(3))
+    assert cache.get("sum", (known,), (), make) == 1
+    capturing[0] = True
+    assert cache.get("sum", (known,), (), make) == 1
+    assert cache.get("sum", (new,), (), make) == 2
+    assert cache.get("sum", (new,), (), make) == 3
+    capturing[0] = False
+    assert cache.get("sum", (new,), (), make) == 4
+    assert cache.get("sum", (other,), (), make) == 5
+    kept = [entry[1] for entry in cache._read_by_graphs.values()]
+    assert (len(cache), kept) == (1, [1])
+
+
+def test_a_buffer_that_is_refilled_counts_as_another_tensor():
+    cache, make = DerivedCache(), Counting()
+    buffer = torch.arange(3)
+    assert cache.get("sum", (buffer,), (), make) == 1
+    buffer.copy_(torch.arange(3))
+    assert cache.get("sum", (buffer,), (), make) == 2
+
+
+def test_on_a_cpu_nothing_is_captured():
+    cache, make = DerivedCache(), Counting()
+    index = torch.arange(3)
+    assert cache.get("sum", (index,), (), make) == cache.get("sum", (index,), (), make)
+
+
 def test_tensors_of_inference_mode_are_taken():
     cache, make = DerivedCache(), Counting()
     with torch.inference_mode():

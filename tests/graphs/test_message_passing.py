@@ -1,6 +1,8 @@
 """Every kernel against slow loops, symmetries, the other kernels and numeric gradients.
 
-One table runs both backends through the same claims.
+One table runs all backends through the same claims. ``device tensor`` are the tensor kernels as a
+GPU runs them, which know the order of edges and look at no value; :mod:`triton_claims` holds the
+Triton kernels to the same.
 """
 
 import math
@@ -12,16 +14,23 @@ from hypothesis import strategies as st
 
 from graphadapt.errors import DependencyError
 from graphadapt.graphs.dgl_bridge import dgl_supports
+from graphadapt.graphs.edges import bond_order
+from graphadapt.graphs.grouped_sums import one_hot_rows
 from graphadapt.graphs.message_passing import message_kernels
-from graphadapt.graphs.tensor_kernels import one_hot_rows
+from graphadapt.graphs.tensor_kernels import TensorKernels
+from graphadapt.graphs.triton_bridge import triton_supports
 
-BACKENDS = ("tensor", "dgl")
+BACKENDS = ("tensor", "dgl", "device tensor")
 NODES, WIDTH, CODES = 7, 5, 60
+
+
+def kernels_of(backend):
+    return TensorKernels(waits=False) if "device" in backend else message_kernels(backend, "cpu")
 
 
 @pytest.fixture(params=BACKENDS)
 def kernels(request):
-    return message_kernels(request.param, "cpu")
+    return kernels_of(request.param)
 
 
 def make_graph(edges=16, seed=0, dtype=torch.float64):
@@ -52,14 +61,21 @@ def without_weight(graph):
     return {**graph, "weight_E": None}
 
 
+def with_order(graph):
+    """The same with its edges grouped beforehand."""
+    names = ("source_E", "target_E", "code_E")
+    return {**graph, "order": bond_order(*(graph[name] for name in names), NODES)}
+
+
 @settings(max_examples=25, deadline=None)
 @given(edges=st.integers(0, 40), seed=st.integers(0, 10**6), weighted=st.booleans())
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_messages_add_up_as_in_a_loop(backend, edges, seed, weighted):
     graph = make_graph(edges, seed)
     graph = graph if weighted else without_weight(graph)
-    summed = message_kernels(backend, "cpu").relu_message_sum(**graph)
-    torch.testing.assert_close(summed, message_loop(**graph))
+    kernels, expected = kernels_of(backend), message_loop(**graph)
+    torch.testing.assert_close(kernels.relu_message_sum(**graph), expected)
+    torch.testing.assert_close(kernels.relu_message_sum(**with_order(graph)), expected)
 
 
 @settings(max_examples=25, deadline=None)
@@ -73,7 +89,7 @@ def test_a_weighted_sum_is_a_matrix_product(backend, edges, seed):
         graph["source_E"], graph["target_E"], graph["weight_E"], strict=True
     ):
         dense[target, source] += weight
-    summed = message_kernels(backend, "cpu").weighted_sum(
+    summed = kernels_of(backend).weighted_sum(
         graph["x_ND"], graph["source_E"], graph["target_E"], graph["weight_E"], targets
     )
     torch.testing.assert_close(summed, dense @ graph["x_ND"])
@@ -85,7 +101,7 @@ def test_a_weighted_sum_is_a_matrix_product(backend, edges, seed):
 def test_edge_softmax_is_a_softmax_over_each_targets_edges(backend, edges, seed):
     target = make_graph(edges, seed)["target_E"]
     logit = 30 * torch.randn(edges, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    shares = message_kernels(backend, "cpu").edge_softmax(logit, target, NODES)
+    shares = kernels_of(backend).edge_softmax(logit, target, NODES)
     for node in range(NODES):
         arriving = (target == node).nonzero().flatten()
         torch.testing.assert_close(shares[arriving], torch.softmax(logit[arriving], 0))
@@ -113,6 +129,37 @@ def test_segments_add_up_and_spread_is_their_transpose(kernels):
     y = torch.randn(5, 3, dtype=torch.float64)
     assert torch.equal(kernels.spread(y, segment), y[segment])
     torch.testing.assert_close((summed * y).sum(), (x * kernels.spread(y, segment)).sum())
+
+
+def test_members_of_no_segment_are_left_out_and_get_zeros(kernels):
+    x = torch.randn(7, 3, dtype=torch.float64, requires_grad=True)
+    y = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    segment, offsets = torch.tensor([0, 0, 1, 3, 3, 4, 4]), torch.tensor([0, 2, 3, 3, 5])
+    summed = kernels.segment_sum(x, segment, 4, offsets=offsets)
+    rows = [x[:2].sum(0), x[2], torch.zeros(3).double(), x[3:5].sum(0)]
+    torch.testing.assert_close(summed, torch.stack(rows))
+    spread = kernels.spread(y, segment, offsets=offsets)
+    assert torch.equal(spread[:5], y[segment[:5]])
+    assert not spread[5:].any()
+    torch.testing.assert_close((summed * y).sum(), (x * spread).sum())
+    for out, source in ((summed, x), (spread, y)):
+        (gradient,) = torch.autograd.grad(out.square().sum(), source)
+        expected = torch.zeros_like(gradient)
+        for member, owner in enumerate(segment[:5]):
+            if source is x:
+                expected[member] = 2 * summed[owner]
+            else:
+                expected[owner] += 2 * spread[member]
+        torch.testing.assert_close(gradient, expected)
+
+
+def test_leading_rows_are_normalised_alone(kernels):
+    x = torch.randn(6, 3, dtype=torch.float64)
+    weight, bias = torch.randn(2, 3, dtype=torch.float64)
+    y, mean, variance = kernels.leading_norm(x, weight, bias, torch.tensor(4), 1e-5)
+    torch.testing.assert_close((mean, variance), (x[:4].mean(0), x[:4].var(0)))
+    unit = (x[:4] - mean) / torch.sqrt(x[:4].var(0, unbiased=False) + 1e-5)
+    torch.testing.assert_close(y, torch.cat([unit * weight + bias, torch.zeros(2, 3)]))
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -161,10 +208,12 @@ def test_gradients_of_messages_are_the_numeric_ones(kernels, weighted):
     graph["bond_CD"] = graph["bond_CD"][:41].clone()
     inputs = tuple(graph[name].requires_grad_() for name in names)
 
-    def summed(*values):
-        return kernels.relu_message_sum(**{**graph, **dict(zip(names, values, strict=True))})
+    for each in (graph, with_order(graph)):
 
-    assert torch.autograd.gradcheck(summed, inputs)
+        def summed(*values, each=each):
+            return kernels.relu_message_sum(**{**each, **dict(zip(names, values, strict=True))})
+
+        assert torch.autograd.gradcheck(summed, inputs)
 
 
 def test_gradients_of_the_other_sums_are_the_numeric_ones(kernels):
@@ -196,7 +245,7 @@ def test_second_gradients_of_the_tensor_kernels_are_the_numeric_ones():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_both_backends_agree_in_values_and_gradients(dtype, weighted):
+def test_all_backends_agree_in_values_and_gradients(dtype, weighted):
     results = []
     for backend in BACKENDS:
         graph = make_graph(edges=40, dtype=dtype)
@@ -206,11 +255,12 @@ def test_both_backends_agree_in_values_and_gradients(dtype, weighted):
         ]
         for each in inputs:
             each.requires_grad_()
-        summed = message_kernels(backend, "cpu").relu_message_sum(**graph)
+        summed = kernels_of(backend).relu_message_sum(**graph)
         gradients = torch.autograd.grad(summed.sin().sum(), inputs)
         results.append((summed, *gradients))
-    for tensor, dgl in zip(*results, strict=True):
-        torch.testing.assert_close(tensor, dgl)
+    for tensor, *others in zip(*results, strict=True):
+        for other in others:
+            torch.testing.assert_close(tensor, other)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -243,8 +293,9 @@ def test_rows_of_a_short_table_may_come_from_a_matrix_product():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("backend", ["auto", "tensor"])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_a_gpu_gives_the_cpus_values_and_gradients(weighted):
+def test_a_gpu_gives_the_cpus_values_and_gradients(backend, weighted):
     results = []
     for device in ("cpu", "cuda"):
         graph = make_graph(edges=40)
@@ -255,22 +306,29 @@ def test_a_gpu_gives_the_cpus_values_and_gradients(weighted):
         ]
         for each in inputs:
             each.requires_grad_()
-        summed = message_kernels("auto", device).relu_message_sum(**graph)
+        summed = message_kernels(backend, device).relu_message_sum(**graph)
         gradients = torch.autograd.grad(summed.sin().sum(), inputs)
         results.append([each.cpu() for each in (summed, *gradients)])
     for here, there in zip(*results, strict=True):
         torch.testing.assert_close(here, there)
 
 
-def test_auto_takes_dgl_where_it_computes_and_tensors_elsewhere():
+def test_auto_takes_dgl_where_it_computes_then_triton_then_tensors():
     assert message_kernels("auto", "cpu").name == "dgl"
     assert message_kernels("auto", "meta").name == "tensor"
-    assert message_kernels("auto", "cuda").name == ("dgl" if dgl_supports("cuda") else "tensor")
+    otherwise = "triton" if triton_supports("cuda") else "tensor"
+    assert message_kernels("auto", "cuda").name == ("dgl" if dgl_supports("cuda") else otherwise)
 
 
 def test_asking_for_dgl_where_it_cannot_compute_is_an_error():
     with pytest.raises(DependencyError, match=r"DGL .* does not compute on 'meta'; set backbone"):
         message_kernels("dgl", "meta")
+
+
+def test_only_kernels_that_wait_for_nothing_can_be_captured():
+    assert not message_kernels("dgl", "cpu").capturable
+    assert not message_kernels("tensor", "cpu").capturable
+    assert message_kernels("tensor", "cuda").capturable
 
 
 def test_weights_default_to_one(kernels):

@@ -6,7 +6,7 @@ from rdkit import Chem
 from rdkit.Chem import Crippen, Descriptors, rdMolDescriptors
 
 from graphadapt.molecules.descriptors import DESCRIPTOR_NAMES, descriptors
-from graphadapt.molecules.featurise import parse_smiles
+from graphadapt.molecules.parse import parse_smiles
 
 MOLECULES = [
     "CC(=O)Oc1ccccc1C(=O)O",

@@ -11,7 +11,7 @@ from rdkit.Chem import AllChem, rdFingerprintGenerator
 from graphadapt.errors import ConfigError, DataError
 from graphadapt.molecules.descriptors import DESCRIPTOR_NAMES, descriptors
 from graphadapt.molecules.features import FeatureBlock
-from graphadapt.molecules.featurise import parse_smiles
+from graphadapt.molecules.parse import parse_smiles
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
 

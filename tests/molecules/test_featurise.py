@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from rdkit import Chem
 
 from graphadapt.errors import DataError
-from graphadapt.molecules.featurise import Marks, featurise, featurise_smiles, parse_smiles
+from graphadapt.molecules.featurise import featurise, featurise_smiles
+from graphadapt.molecules.parse import Marks, parse_smiles
 
 SETS = ("tox21", "toxcast", "muv", "sider")
 
@@ -189,7 +190,7 @@ def test_any_text_is_an_error_or_what_rdkit_and_ogb_make_of_it(text, witness):
 @settings(max_examples=150, deadline=None)
 @given(text=smiles_texts | st.sampled_from(CURIOUS))
 def test_the_reading_without_property_checks_changes_no_ordinary_molecule(text):
-    from graphadapt.molecules.featurise import _parse_without_properties
+    from graphadapt.molecules.parse import _parse_without_properties
 
     accepted = Chem.MolFromSmiles(text)
     if accepted is not None and "|" not in text:
@@ -238,6 +239,13 @@ def test_arrays_are_small_contiguous_and_their_own():
     for array in arrays:
         assert array.flags.c_contiguous
         assert array.flags.writeable
+
+
+def test_bonds_may_be_asked_for_one_at_a_time(monkeypatch):
+    mol = parse_smiles("C/C=C/c1ccccc1C#N")
+    together = featurise(mol)
+    monkeypatch.setattr("graphadapt.molecules.featurise._GROUPS_HOLD_BONDS", False)
+    assert_equal(featurise(mol), together)
 
 
 def test_an_atom_alone_has_no_bonds():

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from graphadapt.errors import ConfigError, DataError
+from graphadapt.molecules.chunk import featurise_one
 from graphadapt.molecules.features import FeatureBlock
-from graphadapt.molecules.outcome import FeaturisedMolecule, featurise_one
+from graphadapt.molecules.outcome import FeaturisedMolecule
 from graphadapt.molecules.parallel import featurise_many
 
 TEXTS = ["CCO", "C1CC", "c1ccccc1O", "[Na+].[Cl-]", "", "C[C@H](N)C(=O)O", "c1cccc1"]

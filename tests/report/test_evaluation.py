@@ -7,7 +7,6 @@ import torch
 from graphadapt.report.evaluation import (
     answers_of,
     evaluate_part,
-    score_cells,
     task_table,
     trains_another_task,
 )
@@ -66,17 +65,6 @@ def test_without_inner_sites_the_composition_does_not_matter(run):
     run.feed.graph_embeddings = None
     each, together = (answers_of(run, "test", w) for w in ("each", run.everyone))
     np.testing.assert_array_equal(each, together)
-
-
-def test_chosen_columns_are_scored_like_the_whole(run):
-    data, rows = run.dataset, run.dataset.rows("test")
-    cells = data.cells("test")[rows]
-    answers = answers_of(run, "test", run.everyone)
-    whole = score_cells(data, answers, rows, cells)
-    columns = np.array([2, 0])
-    part = score_cells(data, answers[:, columns], rows, cells[:, columns], columns)
-    assert list(part.tasks) == ["potency", "aromatic"]
-    assert all(part.tasks[name] == whole.tasks[name] for name in part.tasks)
 
 
 def test_the_report_is_plain_data(run):

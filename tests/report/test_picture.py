@@ -1,5 +1,6 @@
 """The picture is drawn for few and for many tasks, with related tasks side by side."""
 
+import re
 import struct
 
 import numpy as np
@@ -79,6 +80,44 @@ def test_relations_that_differ_and_models_without_adapters_are_drawn_too(tmp_pat
     draw_run(tmp_path / "two.png", relations, {}, "no adapters")
     draw_run(tmp_path / "one.png", {"prior": relations["prior"]}, {}, "no adapters")
     assert size_of(tmp_path / "two.png")[0] > 1.5 * size_of(tmp_path / "one.png")[0]
+
+
+def texts(path):
+    return re.findall(r"<!-- (.*?) -->", path.read_text("utf-8"))
+
+
+def test_long_site_names_stand_in_lines_and_no_kind_is_said_twice(tmp_path):
+    sites = [f"virtual_node.updates.{layer}.expand" for layer in range(9)]
+    gates = dict.fromkeys(sites, np.full((3, 4), 0.25))
+    first, other = relation(blocks([[0, 1], [2]])), relation(np.zeros((3, 3), np.float32))
+    draw_run(tmp_path / "r.svg", {"labels": first, "sampler": other}, gates, "9 sites")
+    said = texts(tmp_path / "r.svg")
+    assert "relation: labels" in said
+    assert "relation: labels (sampler)" in said
+    assert [f"updates.{layer}.expand" in said for layer in range(9)] == [True] * 9
+    assert said.count("routing weight") == 2  # one for each row
+
+
+def test_names_are_not_read_as_formulas(tmp_path):
+    weights = blocks([[0], [1], [2]])
+    names = ["a$b^{c", "$x$", "毒性"]
+    given = {"prior": Relation.from_weights(weights, "labels", names)}
+    draw_run(tmp_path / "r.svg", given, {"$1$": np.ones((3, 1))}, "C:\\new$folder$")
+    assert {"a$b^{c", "$x$", "$1$", "C:\\new$folder$"} <= set(texts(tmp_path / "r.svg"))
+
+
+def test_a_picture_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "r.png"
+    path.write_bytes(b"old")
+
+    def fail(_, place, **settings):
+        place.write_bytes(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", fail)
+    with pytest.raises(OSError, match="no space left"):
+        draw_run(path, {"prior": relation(blocks([[0, 1]]))}, {}, "a run")
+    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("r.png", b"old")]
 
 
 @pytest.mark.parametrize("ending", ["svg", "pdf"])

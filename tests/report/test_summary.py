@@ -22,3 +22,7 @@ def test_only_settings_that_differ_are_listed():
 
 def test_kinds_are_counted():
     assert counted_kinds(["regression"]) == "1 task: 1 regression"
+
+
+def test_sections_of_another_version_are_listed():
+    assert listed_settings({"a": {"b": 1}, "c": 2}, {"a": 3, "c": {"d": 1}}) == ["a.b = 1", "c = 2"]

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from graphadapt.report.table import format_cell, format_table
@@ -44,7 +45,17 @@ def test_every_markdown_line_has_the_same_width():
 
 @pytest.mark.parametrize(
     ("cell", "text"),
-    [(None, "-"), (float("nan"), "-"), (1234567, "1,234,567"), (0.12345, "0.123"), ("x", "x")],
+    [
+        (None, "-"),
+        (float("nan"), "-"),
+        (np.float32("nan"), "-"),
+        (1234567, "1,234,567"),
+        (np.int64(1234567), "1,234,567"),
+        (np.uint8(7), "7"),
+        (0.12345, "0.123"),
+        (np.float32(0.12345), "0.123"),
+        ("x", "x"),
+    ],
 )
 def test_a_cell_is_shown_as_promised(cell, text):
     assert format_cell(cell) == text
@@ -53,3 +64,8 @@ def test_a_cell_is_shown_as_promised(cell, text):
 def test_a_row_of_another_length_is_an_error():
     with pytest.raises(ValueError, match="a row of 1 cells does not fit 2 columns"):
         format_table(["a", "b"], [["x"], ["y", 1]])
+
+
+def test_numbers_of_numpy_line_up_like_pythons():
+    array = np.array([[3, 12]])
+    assert format_table(["a", "b"], array.tolist()) == format_table(["a", "b"], list(array))

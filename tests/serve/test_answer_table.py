@@ -117,3 +117,17 @@ def test_parquet_without_pyarrow_says_so(tmp_path, monkeypatch):
         answer_table(tmp_path / "a.parquet", TASKS),
     ):
         pass
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "jsonl", "parquet"])
+def test_bytes_that_are_no_text_do_not_stop_the_table(tmp_path, ending):
+    asked = b"\xffC".decode("utf-8", "surrogateescape")  # as Python reads it from a pipe
+    path = tmp_path / f"answers.{ending}"
+    with answer_table(path, TASKS) as table:
+        table.write([1], [asked], batch([[np.nan, np.nan]], {0: f"{asked!r} is not SMILES"}))
+    if ending == "parquet":
+        written = pytest.importorskip("pyarrow.parquet").read_table(path).to_pylist()[0]["smiles"]
+        assert written == r"\udcffC"
+    else:
+        content = gzip.decompress(path.read_bytes()) if ending == "csv.gz" else path.read_bytes()
+        assert rb"\udcffC" in content.replace(rb"\\udcffC", rb"\udcffC")

@@ -94,3 +94,11 @@ def test_files_outside_the_bundle_are_not_opened(make_bundle, name):
 def test_a_bundle_without_a_model_is_refused(make_bundle):
     with pytest.raises(BundleError, match=r"names no model\.onnx"):
         read_bundle(make_bundle(files={}))
+
+
+def test_a_model_that_is_no_file_is_refused(make_bundle):
+    folder = make_bundle()
+    (folder / "model.onnx").unlink()
+    (folder / "model.onnx").mkdir()
+    with pytest.raises(BundleError, match=r"model\.onnx cannot be read: Is a directory"):
+        read_bundle(folder)

@@ -1,0 +1,3 @@
+"""Other libraries training the network that graphadapt trains, each in its own idiom."""
+
+__all__: list[str] = []

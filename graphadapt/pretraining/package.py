@@ -1,0 +1,140 @@
+"""From a pretraining run to a file that holds the backbone alone, with a card beside it.
+
+Shapes: G molecules, F width of the graph embedding.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from graphadapt.backbone.package import CARD_FORMAT, architecture, card_path, file_digest
+from graphadapt.errors import CheckpointError
+from graphadapt.freeze import reestimate_backbone_norms
+from graphadapt.graphs.batch import GraphBatch
+from graphadapt.molecules.vocabulary import FEATURISATION_VERSION
+from graphadapt.pretraining.card import data_section, objectives_section, settings_section
+from graphadapt.pretraining.coverage import TrainedRows
+from graphadapt.pretraining.run import PretrainRun
+from graphadapt.trainer.checkpoint import load_tensors, save_tensors, write_text
+from graphadapt.trainer.run_folder import LAST, read_metrics
+from graphadapt.trainer.start_weights import PACKAGE_MARK
+
+__all__ = ["write_package"]
+
+NORM_BATCHES: Final = 64
+"""Batches of whole molecules that the norms' statistics are taken from."""
+
+
+def write_package(
+    run: PretrainRun, path: Path, *, licence: str = "", overwrite: bool = False
+) -> dict[str, Any]:
+    """Write a run's backbone and its card, and return the card.
+
+    The chosen checkpoint's weights are changed in three ways, and the card's figures are of the
+    result: rows of the atom and bond tables that were never trained become zero, running statistics
+    of batch norms are taken anew from whole training molecules (training hides parts of them), and
+    matrices are rounded to float16. Vectors stay float32: variances of summed states leave
+    float16's range.
+
+    Args:
+        run: trained to its end.
+        path: the weights' file, ``.safetensors``; the card gets the same name with ``.json``.
+        licence: of the weights; by default that of all the data together.
+        overwrite: whether files that are there may be replaced.
+
+    Raises:
+        CheckpointError: if the run is not finished, or a file is in the way.
+    """
+    _check(run, path, overwrite=overwrite)
+    steps = _steps(run)
+    drawn = run.sampler().drawn(steps)
+    stores = [part.store for part in run.corpus.parts]
+    trained = TrainedRows(zip(stores, drawn, strict=True), hides=run.model.hides)
+    backbone = run.learner().model.backbone
+    trained.zero_others(backbone)
+    reestimate_backbone_norms(backbone, _whole_batches(run))
+    moved = _round(run, backbone)
+    figures = run.evaluate()
+    save_tensors(path, _stored(backbone), {PACKAGE_MARK: architecture(run.config.backbone)})
+    data = data_section(run, drawn)
+    card = {
+        "format": CARD_FORMAT,
+        "backbone": architecture(run.config.backbone),
+        "featurisation_version": FEATURISATION_VERSION,
+        "licence": licence or data["licence"],
+        "data": data,
+        "objectives": objectives_section(run),
+        "training": {**settings_section(run), "steps": steps},
+        "figures": {"held_out_score": figures.score, **figures.mean},
+        "vocabulary": trained.to_dict(),
+        "rounding": moved,
+        "weights": _weights_section(path, backbone),
+    }
+    write_text(card_path(path), json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+    return card
+
+
+def _check(run: PretrainRun, path: Path, *, overwrite: bool) -> None:
+    if path.suffix != ".safetensors":
+        raise CheckpointError(f"{path} must end in .safetensors; its card takes the ending .json")
+    if not run.is_finished:
+        raise CheckpointError(
+            f"{run.folder} is not trained to its end; go on with "
+            f"`graphadapt pretrain --resume -o {run.folder}`"
+        )
+    taken = [place for place in (path, card_path(path)) if place.exists()]
+    if taken and not overwrite:
+        raise CheckpointError(f"{taken[0]} exists already; choose another place or use --force")
+
+
+def _steps(run: PretrainRun) -> int:
+    """Steps behind the chosen weights."""
+    _, state = load_tensors(run.folder / LAST)
+    if run.config.trainer.keep == "last":
+        return int(state["step"])
+    by_epoch = {record["epoch"]: record["step"] for record in read_metrics(run.folder)}
+    return int(by_epoch.get(state["best_epoch"], state["step"]))
+
+
+def _whole_batches(run: PretrainRun) -> Iterator[GraphBatch]:
+    sampler = run.sampler()
+    for step in range(min(NORM_BATCHES, sampler.steps_per_epoch)):
+        yield run.corpus.gather(sampler.draw(step)).batch
+
+
+@torch.no_grad()
+def _round(run: PretrainRun, backbone: nn.Module) -> dict[str, float]:
+    """Round as the file will be; says how far that moves embeddings of whole molecules."""
+    held_out = [rows[:1000] for rows in run.corpus.held_out]
+    batch = run.corpus.gather(held_out).batch
+    backbone.eval()
+    before_GF = backbone(batch).double()
+    backbone.load_state_dict(_stored(backbone))
+    moved_GF = backbone(batch).double() - before_GF
+    spread = before_GF.std(dim=0).mean().clamp(min=1e-12)
+    return {
+        "largest": float(moved_GF.abs().max() / spread),
+        "root_mean_square": float(moved_GF.square().mean().sqrt() / spread),
+    }
+
+
+def _stored(backbone: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers as they are written."""
+    return {
+        name: tensor.half() if tensor.is_floating_point() and tensor.ndim >= 2 else tensor
+        for name, tensor in backbone.state_dict().items()
+    }
+
+
+def _weights_section(path: Path, backbone: nn.Module) -> dict[str, Any]:
+    return {
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "sha256": file_digest(path),
+        "parameters": sum(parameter.numel() for parameter in backbone.parameters()),
+        "precision": "float16 matrices, float32 vectors",
+    }

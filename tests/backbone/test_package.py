@@ -1,0 +1,101 @@
+"""Cards of backbone weights: what fits is taken, what does not is named."""
+
+import json
+
+import pytest
+
+from graphadapt.backbone.package import (
+    CARD_FORMAT,
+    architecture,
+    bundled_weights,
+    card_path,
+    check_card,
+    file_digest,
+    read_card,
+)
+from graphadapt.config import BackboneConfig
+from graphadapt.errors import CheckpointError
+from graphadapt.molecules.vocabulary import FEATURISATION_VERSION
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / "some.safetensors"
+    path.write_bytes(b"weights")
+    write_card(path)
+    return path
+
+
+def write_card(path, **changes):
+    card = {
+        "format": CARD_FORMAT,
+        "backbone": architecture(BackboneConfig()),
+        "featurisation_version": FEATURISATION_VERSION,
+        "weights": {"sha256": file_digest(path)},
+        **changes,
+    }
+    card_path(path).write_text(json.dumps(card))
+
+
+def test_a_card_that_belongs_to_its_file_is_read(weights):
+    check_card(read_card(weights), weights, BackboneConfig())
+
+
+def test_settings_that_weights_do_not_depend_on_may_differ(weights):
+    config = BackboneConfig(dropout=0.1, message_passing="tensor", train="frozen")
+    check_card(read_card(weights), weights, config)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"width": 256}, r"of width=256; set backbone\.width=300"),
+        (
+            {"kind": "gin", "layers": 4},
+            r"set backbone\.kind='gin-virtual-node', backbone\.layers=5",
+        ),
+        ({"pooling": "sum"}, r"of pooling='sum'; set backbone\.pooling='mean'"),
+        ({"jumping_knowledge": "sum"}, r"set backbone\.jumping_knowledge='last'"),
+        ({"kind": "neural-fingerprint"}, r"set backbone\.kind='gin-virtual-node'"),
+    ],
+)
+def test_another_network_is_told_the_settings_that_would_fit(weights, settings, message):
+    with pytest.raises(CheckpointError, match=message):
+        check_card(read_card(weights), weights, BackboneConfig(**settings))
+
+
+def test_an_older_featurisation_is_refused(weights):
+    write_card(weights, featurisation_version=0)
+    with pytest.raises(CheckpointError, match="was trained on featurisation version 0"):
+        check_card(read_card(weights), weights, BackboneConfig())
+
+
+def test_a_card_that_is_missing_damaged_or_of_another_file_is_refused(weights):
+    write_card(weights, format=99)
+    with pytest.raises(CheckpointError, match=r"has format 99; this program reads"):
+        read_card(weights)
+    write_card(weights)
+    weights.write_bytes(b"others")
+    with pytest.raises(CheckpointError, match="its sha256 differs; copy both files again"):
+        read_card(weights)
+    card_path(weights).write_text("[1]")
+    with pytest.raises(CheckpointError, match="is no card of backbone weights"):
+        read_card(weights)
+    card_path(weights).unlink()
+    with pytest.raises(CheckpointError, match=r"has no card some\.json beside it; copy both"):
+        read_card(weights)
+
+
+def test_weights_that_ship_have_cards_of_their_own():
+    for path in bundled_weights().values():
+        card = read_card(path)
+        check_card(card, path, BackboneConfig(**card["backbone"]))
+        assert path.stat().st_size <= 8e6
+        assert card["licence"]
+        assert card["vocabulary"]["never_trained"]
+
+
+def test_a_neural_fingerprint_depends_on_its_own_widths():
+    found = architecture(BackboneConfig(kind="neural-fingerprint", fingerprint_width=64))
+    assert found["fingerprint_width"] == 64
+    assert "pooling" not in found
