@@ -76,7 +76,10 @@ class ColumnFile:
 
 
 def check_replaceable(folder: Path, *, overwrite: bool) -> None:
-    """Refuse a target that exists, unless it is a store and may be replaced."""
+    """Refuse a target inside a store, or one that is there and no store that may be replaced."""
+    outer = next((parent for parent in folder.resolve().parents if is_store(parent)), None)
+    if outer is not None:
+        raise DataError(f"{folder} lies inside the graph store {outer}; choose another place")
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not is_store(folder):
@@ -190,8 +193,9 @@ class StoreWriter:
             self._append_features(block.kind, (features or {})[block.kind])
 
     def write_table(self, name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """Put a CSV file beside the columns."""
-        with (self._partial / name).open("w", encoding="utf-8", newline="") as file:
+        r"""Put a CSV file beside the columns; bytes that are no text become ``\udcff``."""
+        path = self._partial / name
+        with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             table = csv.writer(file)
             table.writerow(header)
             table.writerows(rows)

@@ -85,6 +85,8 @@ def _task_columns(
     found = [
         name for name in free if not _IDENTIFIER.fullmatch(name.strip()) and table.is_numeric(name)
     ]
+    if not table.smiles:
+        raise DataError(f"{table.name} has a header but no rows; give one row a molecule")
     if not found and free and free != ["name"]:
         raise DataError(
             f"{table.name} has no column of numeric labels beside its SMILES; "

@@ -73,6 +73,27 @@ def test_an_existing_store_is_replaced_only_by_force(run):
     assert run(*command, "--force").exit_code == 0
 
 
+def test_a_store_is_not_made_inside_another(run):
+    assert run("t.csv", "-o", "store").exit_code == 0
+    inside = run("t.csv", "-o", "store/inner")
+    assert inside.exit_code == 1
+    assert "store/inner lies inside the graph store" in inside.stderr
+
+
+def test_a_file_that_is_no_text_says_so(run, tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"smiles,active\n\xff\xfeC,1\nCCO,1\nCCN,0\n")
+    result = run("t.csv", "-o", "store")
+    assert result.exit_code == 1
+    assert "t.csv is not UTF-8 text" in result.stderr
+
+
+def test_a_table_without_rows_says_so(run, tmp_path):
+    (tmp_path / "t.csv").write_text("smiles,active\n")
+    result = run("t.csv", "-o", "store")
+    assert result.exit_code == 1
+    assert "t.csv has a header but no rows" in result.stderr
+
+
 def test_some_bundled_targets(run, tmp_path):
     result = run("moleculeace", "-o", "store", "--tasks", "CHEMBL2835_Ki", "--processes", "1")
     assert result.exit_code == 0, result.stderr

@@ -1,4 +1,5 @@
 import csv
+import io
 
 import numpy as np
 import pytest
@@ -73,6 +74,14 @@ def test_every_row_is_kept_or_accounted_for(tmp_path, messy):
     assert "C1CC" in listed[0]["detail"]
     whole_rows = {row["row"] for row in listed if not row["task"]}
     assert len(whole_rows) + len(store) == 10
+
+
+def test_what_is_no_text_is_listed_like_any_bad_row(tmp_path, monkeypatch):
+    table = "smiles,active\n\udcffC,1\nCCO,1\nCCN,0\n"  # as a pipe's bytes arrive
+    monkeypatch.setattr("sys.stdin", io.StringIO(table))
+    prepare(table_source("-"), tmp_path / "s", processes=1, shown=False)
+    rejected = (tmp_path / "s" / REJECTED_FILE).read_text(encoding="utf-8").splitlines()
+    assert rejected[1].startswith("1,\\udcffC,unparsable SMILES")
 
 
 def test_the_store_holds_the_featurisers_graphs_and_features(tmp_path, messy):
