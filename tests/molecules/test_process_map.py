@@ -86,6 +86,8 @@ def test_an_interrupt_or_a_kill_ends_every_process_quietly(number, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # a shell starts background jobs with Ctrl-C ignored, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     with running:
         workers = [int(pid) for pid in running.stdout.readline().split()]
