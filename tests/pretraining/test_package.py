@@ -56,7 +56,8 @@ def test_the_card_says_data_objectives_settings_figures_and_digest(card, package
     assert card["backbone"]["kind"] == "gin-virtual-node"
     first, second = card["data"]["stores"]
     assert first["molecules"] == 40
-    assert first["trained_on"] + first["held_out"] == 40
+    assert first["held_out"] == 4
+    assert 0 < first["trained_on"] <= 36  # what the best checkpoint had seen
     assert second["sources"][0]["licence"] == "not stated"
     assert card["objectives"]["supervised"]["weight"] == 0.5
     assert card["training"]["steps"] > 0
