@@ -120,8 +120,9 @@ def carve_validation(
 
     Only tasks without a validation cell are touched. A random share of the molecules that train
     such a task is drawn, and all their training cells of such tasks become validation, so that no
-    molecule both trains and validates them. A task that the draw missed gets one more molecule; a
-    task that would lose its last training cell keeps them all, and stays without validation.
+    molecule both trains and validates them. A task that the draw missed gets one more molecule, if
+    there is one that is no task's last; a task that the draw would leave without a training cell
+    keeps them all, and stays without validation.
 
     Args:
         split_GT: codes of the cells.
@@ -141,7 +142,10 @@ def carve_validation(
     chosen_G[order[: round(fraction * len(order))]] = True
     for task in np.flatnonzero(candidates_GT.sum(0) >= 2):
         if not candidates_GT[chosen_G, task].any():
-            chosen_G[order[candidates_GT[order, task]][0]] = True
+            left_T = candidates_GT[~chosen_G].sum(0)
+            rows = order[candidates_GT[order, task]]
+            spare = rows[~(candidates_GT[rows] & (left_T <= 1)).any(1)]
+            chosen_G[spare[:1]] = True
     moved_GT = candidates_GT & chosen_G[:, None]
     moved_GT &= (candidates_GT & ~moved_GT).any(0)
     return np.where(moved_GT, np.uint8(VALID), split_GT)

@@ -91,10 +91,18 @@ def test_every_task_that_can_spare_a_cell_gets_validation(split):
     sole = (split == TRAIN).sum(0) >= 2
     gained = (carved == VALID).any(0)
     emptied = ~gained & sole
-    # A task may stay without only where the draw for others took all of its molecules.
+    # A task may stay without only where each of its molecules is another one's last.
+    last = (carved == TRAIN) & ((carved == TRAIN).sum(0) == 1)
     for task in np.flatnonzero(emptied):
-        molecules = split[:, task] == TRAIN
-        assert (carved[molecules] == VALID).any(1).all()
+        assert last[split[:, task] == TRAIN].any(1).all()
+
+
+def test_the_last_molecule_of_another_task_is_not_taken():
+    split = np.array([[TRAIN, TRAIN], [TRAIN, TEST], [TEST, TRAIN]], np.uint8)
+    for seed in range(20):
+        carved = carve_validation(split, 0.01, seed)
+        assert (carved == VALID).any(0).all()
+        assert (carved == TRAIN).any(0).all()
 
 
 def test_carving_takes_about_the_share_asked_for():
