@@ -43,7 +43,7 @@ from graphadapt.trainer.feed import Feed
 from graphadapt.trainer.fine_tuning import FineTuning
 from graphadapt.trainer.loop import Trainer, TrainerState
 from graphadapt.trainer.precision import resolve_device, resolve_precision
-from graphadapt.trainer.run_folder import BEST, LAST, METRICS
+from graphadapt.trainer.run_folder import BEST, LAST, METRICS, check_new_folder
 from graphadapt.trainer.start_weights import model_tensors, start_backbone, whole_weights_path
 
 __all__ = ["Run"]
@@ -75,7 +75,7 @@ class Run:
         """
         workers = workers or Workers()
         if workers.is_first:
-            _check_folder(folder)
+            check_new_folder(folder, {"config.json", "inputs.json", "relation", METRICS, BEST})
         config = _with_precision(_with_whole_paths(config), workers)
         dataset = _open_dataset(config)
         relations = _build_relations(config, dataset)
@@ -232,18 +232,6 @@ class Run:
             relation.save(self.folder / "relation" / name)
         write_text(self.folder / "inputs.json", json.dumps(self.inputs.to_dict(), indent=1))
         write_text(self.folder / "config.json", json.dumps(self.config.to_dict(), indent=1))
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuse to write over a run that has got anywhere, or among files that are no run's."""
-    if (folder / LAST).exists():
-        raise CheckpointError(f"{folder} holds a run already; resume it or choose another folder")
-    if folder.exists() and not folder.is_dir():
-        raise CheckpointError(f"{folder} is a file; give a folder for the run")
-    own = {"config.json", "inputs.json", "relation", METRICS, BEST}
-    foreign = {item.name for item in folder.iterdir()} - own if folder.exists() else set()
-    if any(not name.startswith(".") for name in foreign):
-        raise CheckpointError(f"{folder} holds something other than a run; choose another folder")
 
 
 def _with_whole_paths(config: RunConfig) -> RunConfig:

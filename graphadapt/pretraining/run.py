@@ -28,7 +28,7 @@ from graphadapt.trainer.checkpoint import load_tensors, write_text
 from graphadapt.trainer.distributed import Workers
 from graphadapt.trainer.loop import Trainer, TrainerState
 from graphadapt.trainer.precision import resolve_device, resolve_precision
-from graphadapt.trainer.run_folder import BEST, LAST, METRICS
+from graphadapt.trainer.run_folder import BEST, LAST, METRICS, check_new_folder
 from graphadapt.trainer.start_weights import model_tensors, start_backbone, whole_weights_path
 
 __all__ = ["PretrainRun"]
@@ -65,7 +65,7 @@ class PretrainRun:
         """
         workers = workers or Workers()
         if workers.is_first:
-            _check_folder(folder)
+            check_new_folder(folder, {SETTINGS, TARGETS, METRICS, BEST})
         config = _with_precision(_with_whole_paths(config), workers)
         corpus = Corpus(config, resolve_device(config.trainer.device))
         torch.manual_seed(config.trainer.seed)
@@ -207,18 +207,6 @@ class PretrainRun:
             self.model.load_state_dict(model_tensors(path))
         except RuntimeError as error:
             raise CheckpointError(f"{path} does not fit its own settings: {error}") from error
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuse to write over a run that has got anywhere, or among files that are no run's."""
-    if (folder / LAST).exists():
-        raise CheckpointError(f"{folder} holds a run already; resume it or choose another folder")
-    if folder.exists() and not folder.is_dir():
-        raise CheckpointError(f"{folder} is a file; give a folder for the run")
-    own = {SETTINGS, TARGETS, METRICS, BEST}
-    foreign = {item.name for item in folder.iterdir()} - own if folder.exists() else set()
-    if any(not name.startswith(".") for name in foreign):
-        raise CheckpointError(f"{folder} holds something other than a run; choose another folder")
 
 
 def _with_whole_paths(config: PretrainConfig) -> PretrainConfig:
