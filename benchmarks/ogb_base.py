@@ -24,6 +24,8 @@ from graphadapt.run import Run
 PUBLISHED = {"ogbg_moltox21": (77.6, 0.6), "ogbg_moltoxcast": (66.1, 0.5)}
 """Test ROC-AUC of GIN with a virtual node on OGB's small sets, in percent."""
 
+TRAINER = "graphadapt"
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -36,9 +38,7 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     for name in options.sets:
-        store = options.runs / "stores" / name
-        if not is_store(store):
-            prepare(load_source(Path(options.data) / "ogb" / name), store)
+        store = prepared(name, options.runs, options.data)
         for seed in options.seeds:
             config = RunConfig.from_toml("ogb").with_settings(
                 {
@@ -48,9 +48,17 @@ def main() -> None:
                 }
             )
             found = scores(Run.trained(config, options.runs / f"{name}-{seed}"))
-            rows.append({"set": name, "seed": seed, **found})
+            rows.append({"set": name, "trainer": TRAINER, "seed": seed, **found})
             save_results(options.output, rows, seeds=options.seeds)
     print(table(rows))
+
+
+def prepared(name: str, runs: Path, data: Path) -> Path:
+    """The set's store, made on first use."""
+    store = runs / "stores" / name
+    if not is_store(store):
+        prepare(load_source(Path(data) / "ogb" / name), store)
+    return store
 
 
 def table(rows: list[dict]) -> str:
@@ -63,6 +71,7 @@ def table(rows: list[dict]) -> str:
         lines.append(
             {
                 "set": name,
+                "trained by": rows[0]["trainer"],
                 "seeds": len(auc),
                 "test ROC-AUC, %": f"{statistics.mean(auc):.2f} ± {spread:.2f}",
                 "published": f"{mean} ± {deviation}",

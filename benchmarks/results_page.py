@@ -143,7 +143,7 @@ BENCHMARKS = (
     ),
     Benchmark(
         "The base: GIN with a virtual node on OGB's sets",
-        "ogb_base.json",
+        "ogb_base*.json",
         "python benchmarks/ogb_base.py --data FOLDER",
         checks.ogb_base,
         from_script("ogb_base"),

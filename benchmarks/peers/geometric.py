@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from peers.network import PeerNetwork, bond_embedding, mlp
 from peers.training import LabelledGraphs, PeerSettings, PeerTraining, endless
 
-__all__ = ["GeometricNetwork", "geometric_training", "load_geometric"]
+__all__ = ["GeometricNetwork", "geometric_batches", "geometric_training", "load_geometric"]
 
 
 def load_geometric() -> ModuleType:
@@ -141,10 +141,17 @@ def geometric_training(
         SystemExit: if the library is not installed.
     """
     network = GeometricNetwork(graphs.labels.shape[1], tuned=settings.tuned, **sizes)
+    batches = geometric_batches(graphs, settings, device)
+    return PeerTraining(network, batches, settings, is_binary=graphs.is_binary, device=device)
+
+
+def geometric_batches(
+    graphs: LabelledGraphs, settings: PeerSettings, device: torch.device | str = "cpu"
+) -> Iterator[tuple[Any, Tensor]]:
+    """The batches for ever, each with its labels ``(G, T)``."""
     data = {row: _data(graphs, row) for row in graphs.rows.tolist()}
     make = _ready if settings.tuned and not settings.workers else _loaded
-    batches = make(data, graphs, settings, device)
-    return PeerTraining(network, batches, settings, is_binary=graphs.is_binary, device=device)
+    return make(data, graphs, settings, device)
 
 
 def _data(graphs: LabelledGraphs, row: int) -> Any:

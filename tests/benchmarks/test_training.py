@@ -3,7 +3,12 @@
 import json
 import sys
 
+import numpy as np
 import pytest
+
+from graphadapt.config import DataConfig
+from graphadapt.data.dataset import Dataset
+from graphadapt.data.store import GraphStore
 
 
 def run_script(monkeypatch, module, *arguments):
@@ -92,7 +97,10 @@ def test_a_finished_benchmark_is_read_back_not_trained_again(small_presets, tiny
 def test_the_base_table_has_mean_and_spread_in_percent():
     import ogb_base
 
-    rows = [{"set": "ogbg_moltox21", "test": {"mean": {"rocauc": value}}} for value in (0.77, 0.78)]
+    rows = [
+        {"set": "ogbg_moltox21", "trainer": "us", "test": {"mean": {"rocauc": value}}}
+        for value in (0.77, 0.78)
+    ]
     assert "77.50 ± 0.71" in ogb_base.table(rows)
 
 
@@ -108,3 +116,26 @@ def test_a_small_quickstart_saves_its_figures(
     (row,) = json.loads(output.read_text())["rows"]
     assert row["test"]["rmse"] > 0
     assert "5/5" in capsys.readouterr().out
+
+
+def test_the_peer_learns_every_molecule_once_an_epoch():
+    from ogb_base_peer import epoch_batches
+
+    rows = np.array([3, 5, 7, 11, 13])
+    steps = list(epoch_batches(rows, 2, 3, seed=0))
+    assert [len(step) for step in steps] == [2, 2, 1] * 3
+    for epoch in range(3):
+        assert sorted(np.concatenate(steps[3 * epoch : 3 * epoch + 3])) == rows.tolist()
+    assert not np.array_equal(np.concatenate(steps[:3]), np.concatenate(steps[3:6]))
+
+
+def test_the_peer_reports_the_epoch_that_is_best_on_validation(tiny_store):
+    pytest.importorskip("torch_geometric")
+    from ogb_base_peer import trained
+
+    config = DataConfig(tasks=["aromatic", "greasy"])
+    dataset = Dataset.select(GraphStore(tiny_store), config, 0)
+    found = trained(dataset, seed=0, epochs=2, width=8, layers=2)
+    assert found["best_epoch"] in (0, 1)
+    assert 0 <= found["valid"]["mean"]["rocauc"] <= 1
+    assert 0 <= found["test"]["mean"]["rocauc"] <= 1
