@@ -22,21 +22,22 @@ class Progress:
     """Count finished pieces of work towards a total.
 
     Args:
-        total: pieces in all.
+        total: pieces in all; None where that shows only at the end.
         label: what is being done, a few words.
         shown: ``False`` keeps silent, for tests and nested work.
     """
 
-    def __init__(self, total: int, label: str, *, shown: bool = True) -> None:
+    def __init__(self, total: int | None, label: str, *, shown: bool = True) -> None:
         self.total = total
         self.label = label
         self.done = 0
         self.status = ""
         self._start = time.monotonic()
         self._last_line = self._start
-        self._lines = shown and not sys.stderr.isatty()
+        has_bar = sys.stderr.isatty() and total is not None
+        self._lines = shown and not has_bar
         self._bar: Any = None
-        if shown and sys.stderr.isatty():
+        if shown and has_bar:
             self._bar = click.progressbar(
                 length=total,
                 label=label,
@@ -73,7 +74,8 @@ class Progress:
     def _print_line(self) -> None:
         self._last_line = time.monotonic()
         seconds = self._last_line - self._start
-        text = f"{self.label}: {self.done}/{self.total} in {seconds:.0f} s"
+        done = f"{self.done}/{self.total}" if self.total is not None else f"{self.done}"
+        text = f"{self.label}: {done} in {seconds:.0f} s"
         print(f"{text}  {self.status}".rstrip(), file=sys.stderr, flush=True)  # noqa: T201
 
 

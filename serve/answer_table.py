@@ -1,6 +1,7 @@
 """Answers as rows of a CSV, Parquet or JSON-lines file, written batch by batch.
 
-Columns are the row of the source, the SMILES, one a task, and the error of a row without answers.
+Columns are the row of the source, the SMILES, one a task, the applicability where the bundle gives
+it, and the error of a row without answers.
 """
 
 import csv
@@ -14,8 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from graphadapt.errors import DataError, DependencyError
-from graphadapt.serve.predictor import Predictions
+from graphadapt.serve.part import Predictions
 
 __all__ = ["AnswerTable", "answer_table", "write_answers"]
 
@@ -32,9 +36,8 @@ class _Rows:
 
     def __iter__(self) -> Iterator[tuple[int, str, list[float], str]]:
         """Row number, SMILES, values in seven digits and error of each molecule."""
-        values = [
-            [float(f"{value:.7g}") for value in row] for row in self.predictions.values.tolist()
-        ]
+        table = _table(self.predictions).tolist()
+        values = [[float(f"{value:.7g}") for value in row] for row in table]
         for place, (number, text) in enumerate(zip(self.numbers, self.smiles, strict=True)):
             yield number, _written(text), values[place], self.predictions.failures.get(place, "")
 
@@ -49,9 +52,9 @@ class AnswerTable(Protocol):
 
 
 class _CsvTable:
-    def __init__(self, stream: TextIO, tasks: Sequence[str]) -> None:
+    def __init__(self, stream: TextIO, columns: Sequence[str]) -> None:
         self._writer = csv.writer(stream, lineterminator="\n")
-        self._writer.writerow(["row", "smiles", *tasks, "error"])
+        self._writer.writerow(["row", "smiles", *columns, "error"])
 
     def write(
         self, numbers: Sequence[int], smiles: Sequence[str], predictions: Predictions
@@ -70,18 +73,21 @@ class _JsonTable:
         self, numbers: Sequence[int], smiles: Sequence[str], predictions: Predictions
     ) -> None:
         for number, text, values, error in _Rows(numbers, smiles, predictions):
-            answers = None if error else dict(zip(self._tasks, values, strict=True))
-            line = {"row": number, "smiles": text, "answers": answers, "error": error or None}
+            answers = None if error else dict(zip(self._tasks, values, strict=False))
+            line = {"row": number, "smiles": text, "answers": answers}
+            if predictions.applicability is not None:
+                line["applicability"] = None if error else values[-1]
+            line["error"] = error or None
             self._stream.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 class _ParquetTable:
-    def __init__(self, path: Path, tasks: Sequence[str]) -> None:
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self._arrow, parquet = _arrow()
         float32, text = self._arrow.float32(), self._arrow.string()
         self._schema = self._arrow.schema(
             [("row", self._arrow.int64()), ("smiles", text)]
-            + [(task, float32) for task in tasks]
+            + [(name, float32) for name in columns]
             + [("error", text)]
         )
         self._writer = parquet.ParquetWriter(path, self._schema)
@@ -103,10 +109,10 @@ class _ParquetTable:
         self._writer.write_table(self._arrow.Table.from_arrays(arrays, schema=self._schema))
 
     def _answers(self, predictions: Predictions) -> list[list[float | None]]:
-        """One list a task, with nothing where a molecule failed."""
+        """One list a column, with nothing where a molecule failed."""
         return [
             [None if place in predictions.failures else value for place, value in enumerate(column)]
-            for column in predictions.values.T.tolist()
+            for column in _table(predictions).T.tolist()
         ]
 
     def close(self) -> None:
@@ -114,12 +120,15 @@ class _ParquetTable:
 
 
 @contextmanager
-def answer_table(path: Path, tasks: Sequence[str]) -> Iterator[AnswerTable]:
+def answer_table(
+    path: Path, tasks: Sequence[str], *, applicability: bool = False
+) -> Iterator[AnswerTable]:
     """Open a file for answers; it appears under its name once all are written.
 
     Args:
         path: ends in ``.csv``, ``.csv.gz``, ``.jsonl`` or ``.parquet``.
         tasks: names of the answers' columns.
+        applicability: whether the answers come with it.
 
     Raises:
         DataError: for another ending, or a folder that does not exist.
@@ -132,20 +141,45 @@ def answer_table(path: Path, tasks: Sequence[str]) -> Iterator[AnswerTable]:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         if path.suffix == ".parquet":
-            parquet = _ParquetTable(beside, tasks)
+            parquet = _ParquetTable(beside, _columns(tasks, applicability=applicability))
             yield parquet
             parquet.close()
         else:
             with beside.open("wb") as file, _text(file, compressed=path.suffix == ".gz") as stream:
-                yield write_answers(stream, tasks, as_json=path.suffix == ".jsonl")
+                as_json = path.suffix == ".jsonl"
+                yield write_answers(stream, tasks, as_json=as_json, applicability=applicability)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
 
 
-def write_answers(stream: TextIO, tasks: Sequence[str], *, as_json: bool) -> AnswerTable:
+def write_answers(
+    stream: TextIO, tasks: Sequence[str], *, as_json: bool, applicability: bool = False
+) -> AnswerTable:
     """Answers as text on an open stream: CSV with a header, or one JSON object a line."""
-    return _JsonTable(stream, tasks) if as_json else _CsvTable(stream, tasks)
+    if as_json:
+        return _JsonTable(stream, tasks)
+    return _CsvTable(stream, _columns(tasks, applicability=applicability))
+
+
+def _columns(tasks: Sequence[str], *, applicability: bool) -> list[str]:
+    """Names of the columns that hold numbers.
+
+    Raises:
+        DataError: if a task has the name of a column beside the tasks.
+    """
+    if applicability and "applicability" in tasks:
+        raise DataError(
+            "a task is named 'applicability', as the column beside the tasks is; write JSON lines"
+        )
+    return [*tasks, "applicability"] if applicability else list(tasks)
+
+
+def _table(predictions: Predictions) -> NDArray[np.float32]:
+    """Values and applicability side by side."""
+    if predictions.applicability is None:
+        return predictions.values
+    return np.column_stack([predictions.values, predictions.applicability])
 
 
 def _written(text: str) -> str:

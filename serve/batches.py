@@ -1,17 +1,45 @@
 """Which molecules are answered in one run of the network.
 
-Shapes: G molecules.
+Shapes: G molecules. In the padded form, molecules of one run stand in blocks of one size. In the
+others no row stands for nothing, whatever molecules meet in a run; all that is padded there are the
+slots for messages, as many as the most bonds of one atom: of drug-like molecules about half.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["batches_by_size"]
+from graphadapt.errors import ConfigError
+from graphadapt.export.contract_parts import Bucket, bucket_for
 
-_FEWEST_ATOMS = 128
+__all__ = [
+    "FEWEST_ATOMS",
+    "MOST_PADDING",
+    "PaddedBatch",
+    "batches_by_size",
+    "batches_in_buckets",
+    "batches_of_like_size",
+    "padding_share",
+]
+
+MOST_PADDING: Final = 0.1
+"""Share of a padded batch's rows that may stand for no atom, where its shape is free."""
+
+FEWEST_ATOMS: Final = 128
 """Atoms that are worth a run of their own."""
+
+
+class PaddedBatch(NamedTuple):
+    """Molecules of one run in the padded form."""
+
+    rows: NDArray[np.int64]
+    """Positions of the molecules."""
+
+    shape: Bucket
+    """Rows and slots of each molecule, and how many molecules the arrays hold."""
 
 
 def batches_by_size(
@@ -31,8 +59,8 @@ def batches_by_size(
         >>> [batch.tolist() for batch in batches_by_size([30, 90, 40, 20], 90)]
         [[1], [2, 0, 3]]
     """
-    if not len(sizes_G):
-        return []
+    if len(sizes_G) < 2:
+        return [np.zeros(1, np.int64)] if len(sizes_G) else []
     order_G = np.argsort(-np.asarray(sizes_G, np.int64), kind="stable")
     end_G = np.cumsum(np.asarray(sizes_G, np.int64)[order_G])
     count = _batch_count(int(end_G[-1]), most_atoms, shares)
@@ -43,7 +71,110 @@ def batches_by_size(
     return np.split(order_G, borders)
 
 
+def batches_of_like_size(
+    sizes_G: Sequence[int],
+    slots_G: Sequence[int],
+    most_atoms: int,
+    most_padding: float = MOST_PADDING,
+) -> list[PaddedBatch]:
+    """Split molecules into padded batches of any shape, of each of which little is padding.
+
+    Molecules are taken from the largest on. A batch ends before the molecule with which more than
+    ``most_padding`` of its rows, or more than ``most_atoms`` rows, would be there.
+
+    Args:
+        sizes_G: atoms of each molecule.
+        slots_G: most bonds of one atom of each.
+        most_atoms: rows of a batch of several molecules.
+        most_padding: p, in [0, 1).
+
+    Raises:
+        ConfigError: if ``most_padding`` is out of range.
+    """
+    if not 0 <= most_padding < 1:
+        raise ConfigError(f"most_padding={most_padding} is no share; use 0 up to below 1")
+    order = sorted(range(len(sizes_G)), key=lambda row: -sizes_G[row])
+    batches: list[list[int]] = []
+    atoms = 0
+    for row in order:
+        if batches:
+            rows = sizes_G[batches[-1][0]] * (len(batches[-1]) + 1)
+            atoms += sizes_G[row]
+            if rows <= most_atoms and rows - atoms <= most_padding * rows:
+                batches[-1].append(row)
+                continue
+        batches.append([row])
+        atoms = sizes_G[row]
+    return [_tight(batch, sizes_G, slots_G) for batch in batches]
+
+
+def batches_in_buckets(
+    sizes_G: Sequence[int], slots_G: Sequence[int], buckets: Sequence[Bucket]
+) -> list[PaddedBatch]:
+    """Split molecules into batches of the given shapes, in as few runs as they allow.
+
+    Every molecule goes to the smallest bucket that holds it. A batch that is not full is padded up
+    to 1, 4, 16, ... molecules, so that few shapes occur and one molecule costs no full batch. Those
+    that do not fill a batch move to the unfilled one of a larger bucket, where all of them find
+    room in it: that saves their run. A molecule that no bucket holds gets a shape of its own.
+
+    Args:
+        sizes_G: atoms of each molecule.
+        slots_G: most bonds of one atom of each.
+        buckets: the shapes.
+    """
+    shapes, queues, alone = tuple(sorted(buckets)), [list[int]() for _ in buckets], list[int]()
+    for row, (atoms, slots) in enumerate(zip(sizes_G, slots_G, strict=True)):
+        bucket = bucket_for(shapes, atoms, slots)
+        (alone if bucket is None else queues[shapes.index(bucket)]).append(row)
+    for place in reversed(range(len(shapes))):
+        _fill_up(place, shapes, queues, slots_G)
+    batches = [_tight([row], sizes_G, slots_G) for row in alone]
+    for shape, rows in zip(shapes, queues, strict=True):
+        for start in range(0, len(rows), shape.graphs):
+            some = np.array(rows[start : start + shape.graphs])
+            batches.append(PaddedBatch(some, replace(shape, graphs=_rung(len(some), shape))))
+    return batches
+
+
+def padding_share(sizes_G: Sequence[int], batches: Sequence[PaddedBatch]) -> float:
+    """Share of all rows of padded batches that stand for no atom, in [0, 1)."""
+    rows = sum(batch.shape.atoms * batch.shape.graphs for batch in batches)
+    return 1 - sum(sizes_G) / rows if rows else 0.0
+
+
 def _batch_count(atoms: int, most_atoms: int, shares: int) -> int:
     needed = -(-atoms // most_atoms)
     shared = -(-needed // shares) * shares
-    return shared if atoms >= shared * _FEWEST_ATOMS else max(needed, atoms // _FEWEST_ATOMS, 1)
+    return shared if atoms >= shared * FEWEST_ATOMS else max(needed, atoms // FEWEST_ATOMS, 1)
+
+
+def _fill_up(
+    place: int, shapes: tuple[Bucket, ...], queues: list[list[int]], slots_G: Sequence[int]
+) -> None:
+    """Move what is left over in smaller buckets into the places free in this one's last batch."""
+    shape, queue = shapes[place], queues[place]
+    for smaller in reversed(range(place)):
+        last = len(queue) % shape.graphs
+        free = _rung(last, shape) - last if last else 0
+        count = len(queues[smaller]) % shapes[smaller].graphs
+        left = queues[smaller][len(queues[smaller]) - count :]
+        fitting = all(slots_G[row] <= shape.slots for row in left)
+        if shapes[smaller].atoms <= shape.atoms and 0 < count <= free and fitting:
+            queue += left
+            del queues[smaller][-count:]
+
+
+def _rung(count: int, shape: Bucket) -> int:
+    """Molecules that the arrays of so many hold."""
+    rung = 1
+    while rung < count:
+        rung *= 4
+    return min(rung, shape.graphs)
+
+
+def _tight(rows: Sequence[int], sizes_G: Sequence[int], slots_G: Sequence[int]) -> PaddedBatch:
+    """A batch in the smallest shape that holds it."""
+    atoms, slots = (max(counts[row] for row in rows) for counts in (sizes_G, slots_G))
+    shape = Bucket(atoms=atoms, slots=max(1, slots), graphs=len(rows))
+    return PaddedBatch(np.array(rows), shape)

@@ -1,11 +1,11 @@
 """A bundle from disk, only if it is exactly what was written."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from graphadapt.errors import BundleError
-from graphadapt.export.contract import MODEL_FILE, BundleContract, FileInfo, read_contract
-from graphadapt.molecules.vocabulary import FEATURISATION_VERSION
+from graphadapt.export.bundle_files import read_bundle_files
+from graphadapt.export.contract import MODEL_FILE, BundleContract
 
 __all__ = ["Bundle", "read_bundle"]
 
@@ -16,8 +16,18 @@ class Bundle:
 
     folder: Path
     contract: BundleContract
-    model: bytes
-    """Content of the ONNX file: what was verified is what will run."""
+    contents: Mapping[str, bytes]
+    """Every file of the bundle by name: what was verified is what will run."""
+
+    @property
+    def model(self) -> bytes:
+        """Content of the ONNX file."""
+        return self.contents[MODEL_FILE]
+
+    @property
+    def sha256(self) -> str:
+        """Of the ONNX file."""
+        return self.contract.files[MODEL_FILE].sha256
 
 
 def read_bundle(folder: str | Path) -> Bundle:
@@ -28,28 +38,5 @@ def read_bundle(folder: str | Path) -> Bundle:
             another featurisation; the text says which.
     """
     folder = Path(folder)
-    contract = read_contract(folder)
-    if contract.featurisation_version != FEATURISATION_VERSION:
-        raise BundleError(
-            f"{folder} was made for featurisation {contract.featurisation_version}, this "
-            f"graphadapt has {FEATURISATION_VERSION}; export again"
-        )
-    contents = {name: _read_file(folder, name, info) for name, info in contract.files.items()}
-    return Bundle(folder, contract, contents[MODEL_FILE])
-
-
-def _read_file(folder: Path, name: str, stated: FileInfo) -> bytes:
-    try:
-        content = (folder / name).read_bytes()
-    except FileNotFoundError:
-        raise BundleError(f"{folder}: {name} is missing") from None
-    except OSError as error:
-        raise BundleError(f"{folder}: {name} cannot be read: {error.strerror}") from error
-    found = FileInfo.of(content)
-    if found.size != stated.size:
-        raise BundleError(
-            f"{folder}: {name} has {found.size:,} bytes where {stated.size:,} were written"
-        )
-    if found != stated:
-        raise BundleError(f"{folder}: {name} was changed after it was written (sha256 differs)")
-    return content
+    contract, contents = read_bundle_files(folder)
+    return Bundle(folder, contract, contents)

@@ -3,236 +3,342 @@
 Shapes: G molecules, M molecule features, T tasks.
 """
 
-import os
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graphadapt.data.store import TaskInfo
-from graphadapt.errors import ConfigError, DataError
-from graphadapt.export.collate import Inputs, inputs_for, largest_degree
-from graphadapt.export.contract import ANSWERS
-from graphadapt.export.session import CPU, open_session
-from graphadapt.molecules.featurise import MoleculeArrays
-from graphadapt.molecules.outcome import FeaturisedMolecule, Outcome
-from graphadapt.molecules.parallel import featurise_many
-from graphadapt.serve.batches import batches_by_size
-from graphadapt.serve.bundle_reader import read_bundle
+from graphadapt.errors import DataError
+from graphadapt.export.collate import largest_degree
+from graphadapt.export.session import CPU
+from graphadapt.molecules.arrays import MoleculeArrays
+from graphadapt.molecules.outcome import Outcome
+from graphadapt.serve.answer_cache import AnswerCache
+from graphadapt.serve.arranging import Arranged, Arranger
+from graphadapt.serve.bundle_reader import Bundle, read_bundle
+from graphadapt.serve.engine import Engine
+from graphadapt.serve.part import Part, Predictions
+from graphadapt.serve.provider_chain import provider_chain
+from graphadapt.serve.reader import (
+    Columns,
+    Read,
+    Reader,
+    check_columns,
+    columns_at,
+    columns_between,
+    windows,
+)
+from graphadapt.serve.tuning import Tuning, default_tuning, read_tuning
+from graphadapt.serve.workers import Call, Workers
 
-__all__ = ["ATOMS_PER_RUN", "Arranged", "Predictions", "Predictor"]
+__all__ = ["Answered", "Predictor"]
 
-ATOMS_PER_RUN = 1024
-"""Atoms in one run on a CPU; more gain nothing, and fewer can be shared out."""
+_WINDOW: Final = 256
+"""Molecules that are read before the first are answered: while those run, the next are read."""
 
-_ATOMS_PER_DEVICE_RUN = 16_384
-"""Atoms in one run elsewhere, where a run costs the same whether it is full or not."""
-
-_NOT_FINITE = "the model's answer is not a finite number"
-
-
-@dataclass(frozen=True, slots=True)
-class Predictions:
-    """Answers in the order of the molecules."""
-
-    tasks: tuple[TaskInfo, ...]
-    values: NDArray[np.float32]
-    """(G, T): probabilities of binary tasks, values in the task's units of regression tasks; NaN
-    for a molecule that could not be answered."""
-
-    failures: Mapping[int, str] = field(default_factory=dict)
-    """Position of each molecule that could not be answered, and why."""
+_SMALL: Final = 16
+"""Atoms of a small molecule: where runs are large, so many more are read that all threads are."""
 
 
-class Arranged(NamedTuple):
-    """One batch, ready to run."""
+class Answered(NamedTuple):
+    """What one run gave."""
 
-    rows: NDArray[np.int64]
-    """Positions of its molecules."""
-
-    inputs: Inputs
-    alone: bool
-    """Whether there is no other batch to share the threads with."""
+    part: Part
+    places: NDArray[np.int64]
+    answers: NDArray[np.float32]
+    is_last: bool
+    """Of its part."""
 
 
 class Predictor:
-    """A bundle, open and ready to answer.
+    """A bundle, open and ready to answer; any number of threads may ask it at once.
 
     Molecules are shared out by batches, and each batch is run by one thread. So threads never wait
-    for each other within a batch, which a busy machine would punish, and an answer does not depend
-    on their number.
+    for each other within a batch, which a busy machine would punish, and an answer depends on their
+    number by no more than rounding.
 
     Args:
-        folder: of a bundle.
-        providers: ONNX Runtime's providers, the preferred first; default is the CPU.
-        threads: that answer at the same time; default is one for each core on the CPU.
-        atoms_per_run: atoms in one batch; default depends on the provider.
+        bundle: folder of a bundle, or one that was read.
+        providers: ``cpu``, ``cuda``, ``tensorrt``, ``gpu`` (CUDA, else the CPU) or ONNX Runtime's
+            own names, the preferred first; default is the CPU.
+        threads: that answer at the same time; default is what was tuned, else one for each core on
+            the CPU.
+        atoms_per_run: atoms in one batch; default is what was tuned, else depends on the provider.
+        strict: whether the first provider has to serve; otherwise the next of the chain does.
+        cache: answers that are remembered; default none.
+        tuning: settings in the place of those in ``tuning.json`` beside the bundle.
+        workers: threads to share with other predictors.
 
     Raises:
         BundleError: if the bundle cannot be trusted.
         DependencyError: if ONNX Runtime or a provider does not work.
-        ConfigError: if ``threads`` or ``atoms_per_run`` is below 1.
+        ConfigError: if a setting cannot work.
     """
 
     def __init__(
         self,
-        folder: str | Path,
+        bundle: str | Path | Bundle,
         providers: Sequence[str] | None = None,
         threads: int | None = None,
         *,
         atoms_per_run: int | None = None,
+        strict: bool = False,
+        cache: int = 0,
+        tuning: Tuning | None = None,
+        workers: Workers | None = None,
     ) -> None:
-        bundle = read_bundle(folder)
+        bundle = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
         self.contract = bundle.contract
-        asked = tuple(providers or (CPU,))
-        on_cpu = asked[0] == CPU
-        self.threads = threads if threads is not None else (_cores() if on_cpu else 1)
-        default = ATOMS_PER_RUN if on_cpu and self._reads_graphs else _ATOMS_PER_DEVICE_RUN
-        self.atoms_per_run = atoms_per_run if atoms_per_run is not None else default
-        if min(self.threads, self.atoms_per_run) < 1:
-            raise ConfigError(
-                f"threads={self.threads} and atoms_per_run={self.atoms_per_run} must be at least 1"
-            )
-        self._session = open_session(bundle.model, asked)
-        self.providers = tuple(self._session.get_providers())
+        chain = provider_chain(providers)
+        tuning, self.remarks = _chosen_tuning(bundle, tuning, on_cpu=chain[0] == CPU)
+        tuning = _with(tuning, threads, atoms_per_run)
+        self._engine = Engine(bundle, chain, tuning, strict=strict)
+        if chain[0] != CPU and self._engine.on_cpu:
+            tuning = _with(default_tuning(self.contract), threads, atoms_per_run)
+        self.remarks += self._engine.passed_over
+        """What the user should know: providers that do not serve, a tuning that was left aside."""
+        self.tuning = tuning
+        """The settings in use."""
+        self.providers = self._engine.providers
         """What the session really runs on."""
-        self._pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
+        self.cache = AnswerCache(cache) if cache else None
+        self._own_workers = workers is None
+        self._workers = workers or Workers(tuning.workers)
+        self._reader = Reader([self.contract.feature_blocks], with_structures=cache > 0)
+        self._arranger = Arranger(
+            self.contract,
+            tuning.atoms_per_run,
+            self.threads if self._engine.on_cpu else 1,
+            keeps_shapes=self._engine.keeps_shapes,
+        )
+        self._window = max(_WINDOW, self.threads * tuning.atoms_per_run // _SMALL)
 
     @property
     def tasks(self) -> tuple[TaskInfo, ...]:
         """What is answered, in the order of the columns."""
         return self.contract.tasks
 
+    @property
+    def threads(self) -> int:
+        """That answer at the same time."""
+        return self._workers.threads
+
+    @property
+    def atoms_per_run(self) -> int:
+        """Atoms in one batch."""
+        return self.tuning.atoms_per_run
+
+    @property
+    def compositions(self) -> tuple[str, ...]:
+        """Names of the mixes that can be asked for, of the adapters form; empty in the others."""
+        return self._engine.compositions
+
     def predict(
-        self, smiles: Sequence[str], columns: Mapping[str, Sequence[float]] | None = None
+        self,
+        smiles: Sequence[str],
+        columns: Columns | None = None,
+        *,
+        composition: str | None = None,
     ) -> Predictions:
         """Answer every task for every SMILES; a molecule that cannot be read fails alone.
+
+        Reading goes on while what was read is answered.
 
         Args:
             smiles: any number of molecules.
             columns: the user's own feature columns, where the model reads them, each as long as
                 ``smiles``.
+            composition: name of the mix to answer by, in the adapters form; default is the first.
 
         Raises:
             DataError: if a column is missing or not as long as ``smiles``.
+            ConfigError: if there is no such composition.
         """
-        self._check_columns(columns or {})
-        blocks = self.contract.feature_blocks
-        outcomes = featurise_many(smiles, blocks, columns=columns, processes=1)
-        return self.predict_outcomes(list(outcomes))
+        columns = columns or {}
+        check_columns(columns, self.contract.own_columns, len(smiles))
+        mix = self._engine.composition(composition)
+        cuts = windows(len(smiles), self._window)
+        parts = (
+            self._part_of_texts(smiles[start:stop], columns_between(columns, start, stop), mix)
+            for start, stop in cuts
+        )
+        return Predictions.joined(list(self._answered(parts, mix, alone=len(cuts) == 1)))
 
-    def predict_outcomes(self, outcomes: Sequence[Outcome]) -> Predictions:
+    def predict_outcomes(
+        self, outcomes: Sequence[Outcome], *, composition: str | None = None
+    ) -> Predictions:
         """Answer molecules that were featurised elsewhere, with the bundle's feature blocks."""
-        failures: dict[int, str] = {}
-        rows, molecules = [], []
-        for row, outcome in enumerate(outcomes):
-            problem = self._problem(outcome)
-            if problem:
-                failures[row] = problem
-            elif isinstance(outcome, FeaturisedMolecule):
-                rows.append(row)
-                molecules.append(outcome)
-        values = np.full((len(outcomes), len(self.tasks)), np.nan, np.float32)
-        if rows:
-            answers = self.answer([each.arrays for each in molecules], self._features(molecules))
-            unusable = np.flatnonzero(~np.isfinite(answers).all(axis=1))
-            answers[unusable] = np.nan
-            values[rows] = answers
-            failures |= {rows[place]: _NOT_FINITE for place in unusable.tolist()}
-        return Predictions(self.tasks, values, failures)
+        mix = self._engine.composition(composition)
+        (predictions,) = self._answered([self._part_of_outcomes(outcomes)], mix, alone=True)
+        return predictions
+
+    def predict_parts(
+        self, parts: Iterable[Sequence[Outcome]], *, composition: str | None = None
+    ) -> Iterator[Predictions]:
+        """Answer a stream of featurised molecules, part by part and in order.
+
+        The next parts are taken while those before are answered, a few batches ahead at most, so
+        memory does not grow with the stream.
+
+        Args:
+            parts: molecules whose answers are given together.
+            composition: name of the mix to answer by.
+        """
+        mix = self._engine.composition(composition)
+        return self._answered((self._part_of_outcomes(each) for each in parts), mix, alone=False)
 
     def answer(
-        self, molecules: Sequence[MoleculeArrays], features_GM: NDArray[np.float32] | None = None
+        self,
+        molecules: Sequence[MoleculeArrays],
+        features_GM: NDArray[np.float32] | None = None,
+        *,
+        composition: str | None = None,
     ) -> NDArray[np.float32]:
         """Answer featurised molecules, ``(G, T)``.
 
         Args:
             molecules: any number; none has more bonds at an atom than the bundle takes.
             features_GM: one row a molecule, if the model reads features.
+            composition: name of the mix to answer by.
         """
-        return self.run(self._arranged(molecules, features_GM), len(molecules))
+        batches = self._arranger.arrange(molecules, features_GM)
+        return self.run(batches, len(molecules), composition=composition)
 
     def arrange(
         self, molecules: Sequence[MoleculeArrays], features_GM: NDArray[np.float32] | None = None
     ) -> list[Arranged]:
         """Only the first half of :meth:`answer`: the model's inputs, batch by batch."""
-        return list(self._arranged(molecules, features_GM))
+        return list(self._arranger.arrange(molecules, features_GM))
 
-    def run(self, batches: Iterable[Arranged], count: int) -> NDArray[np.float32]:
+    def run(
+        self, batches: Iterable[Arranged], count: int, *, composition: str | None = None
+    ) -> NDArray[np.float32]:
         """Only the second half of :meth:`answer`: run the batches of ``count`` molecules."""
+        mix = self._engine.composition(composition)
         answers = np.empty((count, len(self.tasks)), np.float32)
-        for rows, found in self._results(iter(batches)):
-            answers[rows] = found
+        calls = (Call(partial(self._run, each, mix), alone=each.alone) for each in batches)
+        for rows, found in self._workers.each(calls):
+            answers[rows] = found[:, : len(self.tasks)]
         return answers
 
-    def _arranged(
-        self, molecules: Sequence[MoleculeArrays], features_GM: NDArray[np.float32] | None
-    ) -> Iterator[Arranged]:
-        sizes = [len(each.atoms) for each in molecules]
-        batches = batches_by_size(sizes, self.atoms_per_run, self.threads)
-        for rows in batches:
-            features = None if features_GM is None else features_GM[rows]
-            chosen = [molecules[row] for row in rows]
-            merge = sum(sizes[row] for row in rows) >= self.contract.merge_from
-            inputs = inputs_for(self.contract.reads, chosen, features, merge=merge)
-            yield Arranged(rows, inputs, alone=len(batches) == 1)
+    def close(self) -> None:
+        """End the predictor's own threads; what is in flight is answered first."""
+        self._engine.close()
+        if self._own_workers:
+            self._workers.close()
 
-    def _results(
-        self, batches: Iterator[Arranged]
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Run batches on the pool while the next ones are arranged; few are in flight."""
-        flying: deque[tuple[NDArray[np.int64], Future[NDArray[np.float32]]]] = deque()
-        for batch in batches:
-            if self._pool is None or batch.alone:
-                yield batch.rows, _run(self._session, batch.inputs)
-                continue
-            flying.append((batch.rows, self._pool.submit(_run, self._session, batch.inputs)))
-            if len(flying) > 4 * self.threads:
-                rows, future = flying.popleft()
-                yield rows, future.result()
-        for rows, future in flying:
-            yield rows, future.result()
+    def __enter__(self) -> Self:
+        return self
 
-    @property
-    def _reads_graphs(self) -> bool:
-        return self.contract.reads != ("features",)
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def composition(self, name: str | None = None) -> str:
+        """The composition that is meant; the first where none is named, "" in other forms.
+
+        Raises:
+            ConfigError: that lists those that exist.
+        """
+        return self._engine.composition(name)
+
+    def open_part(self, texts: Sequence[str], columns: Columns, mix: str) -> Part:
+        """A part of a request, with the answers that are remembered already."""
+        own = [columns[name] for name in self.contract.own_columns]
+        keys: list[Hashable] = list(zip([mix] * len(texts), texts, *own, strict=True))
+        return Part(len(texts), self._engine.width, keys, self.cache)
+
+    def fill_part(self, part: Part, read: Read, mix: str) -> None:
+        """Take what became of the texts that the part was waiting for."""
+        rows = part.waiting
+        outcomes = dict(zip(rows, read.outcomes, strict=True))
+        structures = {}
+        if self.cache is not None:
+            named = [mix.encode() + b"|" + each for each in read.structures]
+            structures = dict(zip(rows, named, strict=True))
+        part.read(outcomes, self._problems(outcomes), structures)
+
+    def calls(self, part: Part, mix: str, *, alone: bool) -> Iterator[Call[Answered]]:
+        """The runs that a part needs; one without any molecules if it needs none.
+
+        Args:
+            part: read.
+            mix: the composition.
+            alone: whether nothing else is asked beside it.
+        """
+        if not part.molecules:
+            nothing = np.zeros(0, np.int64), np.zeros((0, self._engine.width), np.float32)
+            yield Call(partial(Answered, part, *nothing, True), alone=True)
+            return
+        arrays = [each.arrays for each in part.molecules]
+        for batch in self._arranger.arrange(arrays, part.features()):
+            batch = batch._replace(alone=batch.alone and alone)
+            yield Call(partial(self._answer, part, batch, mix), alone=batch.alone)
+
+    def _answered(self, parts: Iterable[Part], mix: str, *, alone: bool) -> Iterator[Predictions]:
+        calls = (call for part in parts for call in self.calls(part, mix, alone=alone))
+        for done in self._workers.each(calls):
+            done.part.put(done.places, done.answers)
+            if done.is_last:
+                yield done.part.predictions(self.tasks)
+
+    def _answer(self, part: Part, batch: Arranged, mix: str) -> Answered:
+        return Answered(part, *self._run(batch, mix), batch.is_last)
+
+    def _run(self, batch: Arranged, mix: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        found = self._engine.run(batch.inputs, mix, alone=batch.alone)
+        return batch.rows, found[: len(batch.rows)]  # the rest stands for nothing
+
+    def _part_of_texts(self, texts: Sequence[str], columns: Columns, mix: str) -> Part:
+        part = self.open_part(texts, columns, mix)
+        if len(part.waiting) == len(texts):
+            self.fill_part(part, self._reader.read(texts, columns), mix)
+        elif part.waiting:
+            waiting = [texts[row] for row in part.waiting]
+            self.fill_part(part, self._reader.read(waiting, columns_at(columns, part.waiting)), mix)
+        return part
+
+    def _part_of_outcomes(self, outcomes: Sequence[Outcome]) -> Part:
+        part, by_row = Part(len(outcomes), self._engine.width), dict(enumerate(outcomes))
+        part.read(by_row, self._problems(by_row), {})
+        return part
+
+    def _problems(self, outcomes: Mapping[int, Outcome]) -> dict[int, str]:
+        """Why some molecules cannot be answered."""
+        found = {row: self._problem(outcome) for row, outcome in outcomes.items()}
+        return {row: problem for row, problem in found.items() if problem}
 
     def _problem(self, outcome: Outcome) -> str:
-        """Why a molecule cannot be answered; empty if it can."""
         if isinstance(outcome, DataError):
             return str(outcome)
-        bonds = largest_degree(outcome.arrays)
-        if self._reads_graphs and bonds > self.contract.most_bonds:
-            return f"an atom has {bonds} bonds; the model takes at most {self.contract.most_bonds}"
-        return ""
-
-    def _features(self, molecules: Sequence[FeaturisedMolecule]) -> NDArray[np.float32] | None:
-        if not self.contract.feature_blocks:
-            return None
-        rows = [np.concatenate(each.features, dtype=np.float32) for each in molecules]
-        return np.stack(rows)
-
-    def _check_columns(self, columns: Mapping[str, Sequence[float]]) -> None:
-        own = self.contract.own_columns
-        missing = [name for name in own if name not in columns]
-        if missing:
-            raise DataError(
-                f"the model reads the feature columns {', '.join(own)}; "
-                f"missing: {', '.join(missing)}"
-            )
+        if self.contract.reads == ("features",):
+            return ""
+        bonds, most = largest_degree(outcome.arrays), self.contract.most_bonds
+        return f"an atom has {bonds} bonds; the model takes at most {most}" if bonds > most else ""
 
 
-def _run(session: Any, inputs: Inputs) -> NDArray[np.float32]:
-    answers: NDArray[np.float32] = session.run([ANSWERS.name], inputs)[0]
-    return answers
+def _chosen_tuning(
+    bundle: Bundle, tuning: Tuning | None, *, on_cpu: bool
+) -> tuple[Tuning, tuple[str, ...]]:
+    """What was given, else what was measured, else the default; and what to say about it."""
+    if tuning is not None:
+        return tuning, ()
+    if not on_cpu:
+        return default_tuning(bundle.contract, on_cpu=False), ()
+    found = read_tuning(bundle)
+    remarks = (found.aside,) if found.aside else ()
+    return found.tuning or default_tuning(bundle.contract), remarks
 
 
-def _cores() -> int:
-    """Cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+def _with(tuning: Tuning, threads: int | None, atoms_per_run: int | None) -> Tuning:
+    """The tuning with what the caller insists on; threads that are given work on a batch each."""
+    if threads is not None:
+        many = replace(tuning.many, threads=1)
+        tuning = replace(tuning, workers=threads, many=many)
+    if atoms_per_run is not None:
+        tuning = replace(tuning, atoms_per_run=atoms_per_run)
+    return tuning

@@ -79,3 +79,17 @@ def test_work_is_shown_while_it_is_under_way_not_before(capsys, clock):
         seen.append((item, capsys.readouterr().err))
         clock[0] += 11
     assert seen[1] == (2, "Slow: 1/3 in 11 s\n")
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_work_of_unknown_length_counts_without_a_total(stream, monkeypatch, clock):
+    errors = stream()
+    monkeypatch.setattr(progress.sys, "stderr", errors)
+    with Progress(None, "predict") as bar:
+        clock[0] += 11
+        bar.update(1000, "3 failed")
+        bar.update(5)
+    assert errors.getvalue().splitlines() == [
+        "predict: 1000 in 11 s  3 failed",
+        "predict: 1005 in 11 s  3 failed",
+    ]

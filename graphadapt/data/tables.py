@@ -6,7 +6,8 @@ so a large sparse label table costs four bytes a cell. Rows count from 1 below t
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TextIO
@@ -19,7 +20,7 @@ from graphadapt.data.numbers import CellReader
 from graphadapt.data.table_rows import TableRows, open_table
 from graphadapt.errors import DataError
 
-__all__ = ["SMILES_NAMES", "Table", "read_table"]
+__all__ = ["SMILES_NAMES", "Table", "read_table", "table_parts"]
 
 SMILES_NAMES = ("smiles", "canonical_smiles", "isomeric_smiles", "smi", "smile", "structure")
 """Column names, in any capitals, that are taken for the SMILES when none is given."""
@@ -91,11 +92,44 @@ def read_table(
         DataError: if the file cannot be read, or a column is missing (the text names what exists).
         DependencyError: for Parquet without pyarrow.
     """
-    stream = sys.stdin if str(source) == "-" else source
-    with open_table(stream, known_smiles=_known_smiles(smiles_column)) as rows:
+    with _opened(source, smiles_column) as rows:
+        position = _smiles_position(rows, smiles_column)
+        return _collect(rows, position, _wanted_columns(rows, position, columns))
+
+
+def table_parts(
+    source: str | Path | TextIO,
+    *,
+    smiles_column: str | None = None,
+    columns: Sequence[str] | None = None,
+    size: int = _CHUNK,
+) -> Iterator[Table]:
+    """Read a table as :func:`read_table` does, so many rows at a time and no more in memory.
+
+    Positions within each part count from 0, row numbers go on.
+
+    Args:
+        source: as :func:`read_table`.
+        smiles_column: likewise.
+        columns: likewise.
+        size: most rows of a part.
+
+    Raises:
+        DataError: as :func:`read_table`, for a part as it is read.
+        DependencyError: for Parquet without pyarrow.
+    """
+    with _opened(source, smiles_column) as rows:
         position = _smiles_position(rows, smiles_column)
         wanted = _wanted_columns(rows, position, columns)
-        return _collect(rows, position, wanted)
+        for chunk in _chunks(rows, size):
+            yield _collect(replace(rows, rows=chunk), position, wanted)
+
+
+def _opened(
+    source: str | Path | TextIO, smiles_column: str | None
+) -> AbstractContextManager[TableRows]:
+    stream = sys.stdin if str(source) == "-" else source
+    return open_table(stream, known_smiles=_known_smiles(smiles_column))
 
 
 def _known_smiles(smiles_column: str | None) -> tuple[str, ...]:
@@ -167,9 +201,9 @@ def _collect(rows: TableRows, smiles_position: int, wanted: dict[str, int]) -> T
     )
 
 
-def _chunks(rows: TableRows) -> Iterator[list[tuple[int, Sequence[str]]]]:
+def _chunks(rows: TableRows, size: int = _CHUNK) -> Iterator[list[tuple[int, Sequence[str]]]]:
     stream = iter(rows.rows)
-    while chunk := list(islice(stream, _CHUNK)):
+    while chunk := list(islice(stream, size)):
         yield chunk
 
 

@@ -4,16 +4,17 @@ Axes: M features of a block. Only a few chunks are in flight at any time, so mem
 with the number of molecules.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Final
 
 from graphadapt.errors import ConfigError, DataError
 from graphadapt.molecules.chunk import Chunk, featurise_chunk
 from graphadapt.molecules.features import FeatureBlock
-from graphadapt.molecules.outcome import Outcome
+from graphadapt.molecules.outcome import Outcome, PackedOutcomes
 from graphadapt.molecules.process_map import available_cores, process_map
 
-__all__ = ["featurise_many", "worthwhile_processes"]
+__all__ = ["featurise_chunks", "featurise_many", "worthwhile_processes"]
 
 _CHUNK: Final = 256
 _FEWEST_FOR_PROCESSES: Final = 2000
@@ -67,6 +68,32 @@ def featurise_many(
     processes = max(1, min(processes, -(-len(smiles) // _CHUNK)))
     packed = process_map(featurise_chunk, chunks, processes)
     return _reported((each.unpack() for each in packed), progress)
+
+
+def featurise_chunks(
+    chunks: Iterable[Chunk], *, processes: int | None = None
+) -> Iterator[PackedOutcomes]:
+    """Featurise a stream of unknown length, chunk by chunk and in order.
+
+    Args:
+        chunks: taken as they are needed, a few ahead of the results.
+        processes: how many; by default one, or all cores once the stream has more molecules than
+            are worth it, for which so many are read ahead.
+
+    Raises:
+        ConfigError: if ``processes`` is below 1 or a worker process dies.
+    """
+    stream, ahead = iter(chunks), list[Chunk]()
+    if processes is None:
+        molecules = 0
+        most = _FEWEST_FOR_PROCESSES if available_cores() > 1 else 0
+        for chunk in stream:
+            ahead.append(chunk)
+            molecules += len(chunk.texts)
+            if molecules > most:
+                break
+        processes = worthwhile_processes(molecules)
+    return process_map(featurise_chunk, chain(ahead, stream), processes)
 
 
 def _reported(

@@ -3,9 +3,13 @@
 import csv
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 
+import onnxruntime
 import pytest
 from click.testing import CliRunner
 from onnx import TensorProto, helper
@@ -78,7 +82,7 @@ def test_a_csv_keeps_its_rows_in_order_and_marks_failures(bundle, tmp_path):
     assert [row["atoms"] for row in rows] == ["3.0", "", "1.0", ""]
     assert [bool(row["error"]) for row in rows] == [False, True, False, True]
     assert "2 of 4 rows could not be answered" in result.stderr
-    assert "predict: 4/4" in result.stderr
+    assert "predict: 4 in" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [(), ("-",)])
@@ -141,7 +145,7 @@ def test_own_columns_are_read_from_the_table(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "text", "message"),
     [
-        (("absent.csv",), None, "absent.csv is not a file"),
+        (("absent.csv",), None, "absent.csv does not exist; give a table"),
         (("-", "--smiles", "structure"), "smiles\nC\n", "structure"),
         (("-", "-o", "answers.xlsx"), "C\n", "answers go to .csv"),
         (("-", "--provider", "Imaginary"), "C\n", "has no Imaginary"),
@@ -160,6 +164,76 @@ def test_a_tampered_bundle_is_refused(bundle):
     result = predict(bundle, "-", text="C\n")
     assert result.exit_code == 1
     assert "model.onnx has 1 bytes" in result.stderr
+
+
+def test_a_table_streams_through_in_parts(bundle, tmp_path):
+    sizes = [1 + 7 * place % 30 for place in range(500)]
+    lines = ["smiles,name", *(f"{'C' * size},n{place}" for place, size in enumerate(sizes))]
+    (tmp_path / "in.csv").write_text("\n".join(lines))
+    out = tmp_path / "out.csv"
+    result = predict(bundle, tmp_path / "in.csv", "-o", out, "--batch-size", 60, "--threads", 2)
+    assert result.exit_code == 0, result.output
+    rows = rows_of(out.read_text())
+    assert [int(row["row"]) for row in rows] == list(range(1, 501))
+    assert [float(row["atoms"]) for row in rows] == sizes
+
+
+def test_a_source_that_breaks_off_leaves_no_file(bundle, tmp_path):
+    (tmp_path / "in.csv").write_bytes(b"smiles\n" + b"CCO\n" * 3000 + b"\xff\n")
+    out = tmp_path / "out.csv"
+    result = predict(bundle, tmp_path / "in.csv", "-o", out, "--batch-size", 50)
+    assert result.exit_code == 1
+    assert "is not UTF-8" in result.stderr
+    assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == []
+
+
+def test_no_rows_are_a_header(bundle):
+    result = predict(bundle, "-", text="smiles\n")
+    assert (result.exit_code, result.stdout) == (0, "row,smiles,atoms,error\n")
+
+
+def test_another_provider_serves_unless_strict(bundle):
+    result = predict(bundle, "-", "--provider", "tensorrt", "--provider", "cpu", text="CCO\n")
+    assert result.exit_code == 0, result.output
+    if "Tensorrt" not in " ".join(onnxruntime.get_available_providers()):
+        assert "has no TensorrtExecutionProvider" in result.stderr
+        strict = predict(bundle, "-", "--provider", "tensorrt", "--strict", text="CCO\n")
+        assert strict.exit_code == 1
+
+
+def test_an_unknown_composition_is_one_line(bundle):
+    result = predict(bundle, "-", "--composition", "mine", text="CCO\n")
+    assert result.exit_code == 1
+    assert "no composition 'mine'" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of another kind")
+def test_ctrl_c_ends_at_once_and_leaves_no_file(bundle, tmp_path):
+    out = tmp_path / "out.csv"
+    command = [sys.executable, "-m", "graphadapt", "predict", bundle, "-", "-o", out]
+    with subprocess.Popen(
+        [*map(str, command), "--batch-size", "50"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        process.stdin.write("smiles\n" + "CCO\n" * 2500)
+        process.stdin.flush()
+        wait_for(lambda: [path for path in tmp_path.iterdir() if ".out.csv." in path.name])
+        os.killpg(process.pid, signal.SIGINT)
+        errors = process.communicate(timeout=60)[1]
+    assert process.returncode in (1, 130)
+    assert "Traceback" not in errors
+    assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == []
+
+
+def wait_for(found, seconds=60):
+    end = time.monotonic() + seconds
+    while not found():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 BLOCKED = """

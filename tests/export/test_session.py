@@ -3,6 +3,7 @@
 import sys
 from types import SimpleNamespace
 
+import onnxruntime
 import pytest
 
 from graphadapt.environment.providers import IDENTITY_MODEL
@@ -32,10 +33,11 @@ def test_a_silent_fall_back_to_the_cpu_is_an_error(monkeypatch):
         __version__="1",
         get_available_providers=lambda: [CUDA, CPU],
         preload_dlls=lambda: loaded.append(True),
+        GraphOptimizationLevel=onnxruntime.GraphOptimizationLevel,
         SessionOptions=lambda: SimpleNamespace(add_session_config_entry=lambda *_: None),
         InferenceSession=lambda *_, **__: SimpleNamespace(get_providers=lambda: [CPU]),
     )
-    monkeypatch.setattr(module, "_runtime", lambda: runtime)
+    monkeypatch.setattr(module, "onnx_runtime", lambda: runtime)
     with pytest.raises(DependencyError, match=f"{CUDA} was asked for but did not start; .*{CPU}"):
         open_session(b"", (CUDA, CPU))
     assert loaded == [True]

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from graphadapt.errors import ConfigError, DataError
-from graphadapt.molecules.chunk import featurise_one
+from graphadapt.molecules import parallel
+from graphadapt.molecules.chunk import Chunk, featurise_one
 from graphadapt.molecules.features import FeatureBlock
 from graphadapt.molecules.outcome import FeaturisedMolecule
-from graphadapt.molecules.parallel import featurise_many
+from graphadapt.molecules.parallel import featurise_chunks, featurise_many
 
 TEXTS = ["CCO", "C1CC", "c1ccccc1O", "[Na+].[Cl-]", "", "C[C@H](N)C(=O)O", "c1cccc1"]
 
@@ -103,3 +104,32 @@ def test_a_column_of_another_length_is_refused():
 
 def test_no_molecules_give_no_outcomes():
     assert list(featurise_many([], BLOCKS, columns={"place": []})) == []
+
+
+def chunks_of(taken, sizes):
+    for size in sizes:
+        taken.append(size)
+        yield Chunk(["C" * size] * size, (), {})
+
+
+def test_a_stream_of_chunks_comes_back_in_order():
+    sizes = [3, 1, 0, 7, 2]
+    for processes in (None, 1, 2):
+        found = [
+            [len(each.arrays.atoms) for each in packed.unpack()]
+            for packed in featurise_chunks(chunks_of([], sizes), processes=processes)
+        ]
+        assert found == [[size] * size for size in sizes]
+
+
+def test_a_stream_is_read_no_further_than_it_takes_to_know_that_it_is_long(monkeypatch):
+    started = []
+    monkeypatch.setattr(parallel, "available_cores", lambda: 3)
+    monkeypatch.setattr(
+        parallel, "process_map", lambda function, jobs, count: started.append(count) or jobs
+    )
+    for sizes, read, processes in (([5] * 10, 10, 1), ([300] * 50, 7, 3), ([2001], 1, 3)):
+        taken = []
+        jobs = featurise_chunks(chunks_of(taken, sizes))
+        assert (len(taken), started[-1]) == (read, processes)
+        assert len(list(jobs)) == len(sizes)

@@ -12,7 +12,7 @@ import pytest
 from graphadapt.data.store import TaskInfo
 from graphadapt.errors import DataError, DependencyError
 from graphadapt.serve.answer_table import answer_table, write_answers
-from graphadapt.serve.predictor import Predictions
+from graphadapt.serve.part import Predictions
 
 TASKS = ["toxic", "pKi, human"]
 

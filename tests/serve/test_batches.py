@@ -1,10 +1,22 @@
 """Batches by size: every molecule once, none too large, alike within."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphadapt.serve.batches import batches_by_size
+from graphadapt.errors import ConfigError
+from graphadapt.export.collate import collate
+from graphadapt.export.contract_parts import Bucket
+from graphadapt.export.joined_graphs import SILENT
+from graphadapt.export.probes import PROBES
+from graphadapt.molecules.featurise import featurise_smiles
+from graphadapt.serve.batches import (
+    batches_by_size,
+    batches_in_buckets,
+    batches_of_like_size,
+    padding_share,
+)
 
 SIZES = st.lists(st.integers(1, 300), min_size=1, max_size=60)
 
@@ -39,3 +51,85 @@ def test_work_is_shared_out_evenly_when_there_is_enough_of_it():
 
 def test_no_molecules_are_no_batches():
     assert batches_by_size([], 10) == []
+    assert batches_of_like_size([], [], 10) == []
+    assert batches_in_buckets([], [], BUCKETS) == []
+    assert padding_share([], []) == 0
+
+
+BUCKETS = (
+    Bucket(atoms=16, slots=4, graphs=8),
+    Bucket(atoms=32, slots=4, graphs=5),
+    Bucket(atoms=64, slots=6, graphs=3),
+)
+SLOTS = st.integers(0, 8)
+MOLECULES = st.lists(st.tuples(st.integers(1, 100), SLOTS), max_size=80)
+
+
+def rows_of(batches):
+    return sorted(row for batch in batches for row in batch.rows.tolist())
+
+
+@given(MOLECULES, st.integers(1, 900), st.floats(0, 0.9))
+def test_padding_stays_under_the_stated_share(molecules, most_atoms, most_padding):
+    sizes, slots = [size for size, _ in molecules], [count for _, count in molecules]
+    batches = batches_of_like_size(sizes, slots, most_atoms, most_padding)
+    assert rows_of(batches) == list(range(len(sizes)))
+    for batch in batches:
+        chosen = [sizes[row] for row in batch.rows]
+        assert batch.shape.atoms == max(chosen)
+        assert batch.shape.graphs == len(chosen)
+        assert batch.shape.slots >= max(slots[row] for row in batch.rows)
+        assert padding_share(chosen, [batch]) <= most_padding + 1e-12
+        assert len(chosen) == 1 or batch.shape.atoms * len(chosen) <= most_atoms
+    assert padding_share(sizes, batches) <= most_padding + 1e-12
+
+
+@given(MOLECULES)
+def test_buckets_hold_what_is_put_in_them(molecules):
+    sizes, slots = [size for size, _ in molecules], [count for _, count in molecules]
+    batches = batches_in_buckets(sizes, slots, BUCKETS)
+    assert rows_of(batches) == list(range(len(sizes)))
+    known = {(each.atoms, each.slots): each.graphs for each in BUCKETS}
+    for batch in batches:
+        first = batch.rows[0]
+        assert all(batch.shape.holds(sizes[row], slots[row]) for row in batch.rows)
+        assert len(batch.rows) <= batch.shape.graphs < 4 * len(batch.rows)
+        if any(each.holds(sizes[first], slots[first]) for each in BUCKETS):
+            assert batch.shape.graphs in (1, 4, known[batch.shape.atoms, batch.shape.slots])
+        else:
+            assert len(batch.rows) == 1
+
+
+def test_full_batches_stay_in_the_smallest_bucket_and_the_rest_fills_up_a_larger_one():
+    def shapes(sizes):
+        batches = batches_in_buckets(sizes, [3] * len(sizes), BUCKETS)
+        return sorted((each.shape.atoms, each.shape.graphs, len(each.rows)) for each in batches)
+
+    assert shapes([10] * 8) == [(16, 8, 8)]
+    assert shapes([10] * 9) == [(16, 1, 1), (16, 8, 8)]
+    assert shapes([10]) == [(16, 1, 1)]
+    assert shapes([10] * 8 + [30] * 3) == [(16, 8, 8), (32, 4, 3)]
+    assert shapes([10] * 9 + [30] * 3) == [(16, 8, 8), (32, 4, 4)]
+    assert shapes([10] * 10 + [30] * 3) == [(16, 4, 2), (16, 8, 8), (32, 4, 3)]
+    assert shapes([70]) == [(70, 1, 1)]
+
+
+def test_what_larger_buckets_have_no_slots_for_stays():
+    batches = batches_in_buckets([10, 30, 30], [6, 3, 3], BUCKETS)
+    assert sorted(each.shape.atoms for each in batches) == [32, 64]
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_a_padding_share_that_is_none_is_refused(share):
+    with pytest.raises(ConfigError, match="is no share"):
+        batches_of_like_size([1], [0], 10, share)
+
+
+def test_drug_like_molecules_leave_half_of_the_merged_forms_slots_empty():
+    smiles = [PROBES[row] for row in range(30, 120)]
+    molecules = [featurise_smiles(text) for text in smiles]
+    inputs = collate(molecules)
+    silent = (inputs["atom_bond"] == SILENT)[inputs["atom_slots"]].mean()
+    rows, atoms = inputs["graph_atoms"].sum(), sum(len(each.atoms) for each in molecules)
+    assert rows == atoms
+    assert 0.3 < silent < 0.6

