@@ -1,34 +1,74 @@
-"""From a frozen model to a bundle on disk, written whole or not at all."""
+"""From a frozen model to a bundle on disk, proven equal first.
 
-import os
+Shapes: P probe molecules, T columns of answers.
+"""
+
 import platform
-import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import onnx
 
-from graphadapt.errors import BundleError, ConfigError
-from graphadapt.export.collate import MAX_SLOTS, collate
+from graphadapt.errors import ConfigError
+from graphadapt.export.bundle_folder import check_target, write_whole
+from graphadapt.export.collate import inputs_for
 from graphadapt.export.contract import (
     CONTRACT_FILE,
     MODEL_FILE,
+    PROBES_FILE,
     BundleContract,
     FileInfo,
-    is_bundle,
 )
+from graphadapt.export.contract_parts import Applicability, Calibration, Precision
+from graphadapt.export.joined_graphs import MAX_SLOTS
+from graphadapt.export.network import PlainModel
+from graphadapt.export.onnx_check import check_model, count_numbers, metadata_of
 from graphadapt.export.onnx_file import write_onnx
-from graphadapt.export.parity import ParityPlan, Probes, prove_parity
+from graphadapt.export.padding import BUCKETS
+from graphadapt.export.parity import prove_parity
+from graphadapt.export.probes import Probes
+from graphadapt.export.repeated_runs import ParityPlan, opener
 from graphadapt.export.restate import restate
+from graphadapt.export.rounding import TOLERANCES
+from graphadapt.export.witness import ALONE, Witness
 from graphadapt.freeze import FrozenModel
 from graphadapt.molecules.features import FeatureBlock
+from graphadapt.molecules.vocabulary import FEATURISATION_VERSION
 
-__all__ = ["check_target", "write_bundle"]
+__all__ = ["BundleNotes", "Lower", "check_features", "put_together", "trace", "write_bundle"]
 
 _PACKAGES = ("graphadapt", "torch", "onnx", "onnxscript", "onnxruntime", "rdkit", "numpy")
+
+_TRACED = 24
+"""Probe molecules in the batch that the exporter traces."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BundleNotes:
+    """What a bundle records beside what its files show."""
+
+    selection: Mapping[str, Any] = field(default_factory=dict)
+    """Rule by which adapters were kept."""
+
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    """Figures of the model."""
+
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    """Run and settings it came from."""
+
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)
+    """Temperatures that are in the model's head already, by task."""
+
+    applicability: Applicability = field(default_factory=Applicability)
+    """How the model's second output came to be, where it has one."""
+
+
+Lower = Callable[[bytes, tuple[str, ...], tuple[str, ...]], tuple[bytes, Precision]]
+"""From a float32 file, its inputs and its outputs to one of lower precision."""
 
 
 def write_bundle(
@@ -36,9 +76,9 @@ def write_bundle(
     folder: str | Path,
     *,
     feature_blocks: Sequence[FeatureBlock] = (),
-    selection: Mapping[str, Any] | None = None,
-    metrics: Mapping[str, Any] | None = None,
-    origin: Mapping[str, Any] | None = None,
+    form: Literal["merged", "padded"] = "merged",
+    lower: Lower | None = None,
+    notes: BundleNotes | None = None,
     plan: ParityPlan | None = None,
     shown: bool = False,
 ) -> BundleContract:
@@ -50,9 +90,9 @@ def write_bundle(
         frozen: on any device; left as it is.
         folder: where the bundle goes.
         feature_blocks: molecule-level features that the model reads.
-        selection: rule by which adapters were kept, for the record.
-        metrics: figures of the model, for the record.
-        origin: run and settings it came from, for the record.
+        form: how molecules lie in the arrays that it reads.
+        lower: makes the file one of lower precision, and says what that costs.
+        notes: for the record.
         plan: how thoroughly the file is compared with the model.
         shown: whether progress is shown.
 
@@ -63,56 +103,83 @@ def write_bundle(
         BundleError: if ``folder`` holds something else, or the file is not equal to the model.
         ConfigError: if the model cannot be exported or reads other features.
     """
-    folder = Path(folder)
+    folder, notes = Path(folder), notes or BundleNotes()
     check_target(folder)
-    _check_features(frozen, feature_blocks)
-    plain = restate(frozen)
+    check_features(frozen, feature_blocks)
+    plain = restate(frozen, padded=form == "padded")
     probes = Probes(feature_blocks)
-    example = collate(*probes.take(np.arange(24)))
-    model = write_onnx(plain, example)
+    model = trace(plain, frozen, probes, form)
+    precision = Precision()
+    if lower is not None:
+        model, precision = lower(model, plain.reads, plain.outputs)
+        check_model(onnx.load_from_string(model), plain.reads, plain.outputs, form)
+        plan = replace(plan or ParityPlan(), tolerance=TOLERANCES[precision.name])
+    parity, truth = prove_parity(
+        frozen, opener(model, plain.outputs), plain.reads, probes, plan, shown=shown
+    )
+    witness = Witness.of(probes, {ALONE: truth.answers})
+    return put_together(
+        folder,
+        {MODEL_FILE: model, PROBES_FILE: witness.to_bytes()},
+        frozen,
+        plain,
+        notes,
+        feature_blocks=tuple(feature_blocks),
+        form=form,
+        buckets=BUCKETS if form == "padded" else (),
+        precision=precision,
+        parity=parity,
+    )
+
+
+def put_together(
+    folder: Path,
+    files: Mapping[str, bytes],
+    frozen: FrozenModel,
+    plain: PlainModel,
+    notes: BundleNotes,
+    **parts: Any,
+) -> BundleContract:
+    """State what files hold, and write them with their contract.
+
+    Args:
+        folder: where the bundle goes.
+        files: content by name.
+        frozen: what the model file was made from.
+        plain: the network in it.
+        notes: for the record.
+        parts: of the contract, that only the caller knows.
+    """
     contract = BundleContract(
         tasks=frozen.tasks,
         composition=frozen.composition,
         kept=frozen.kept,
-        selection=selection or {},
         reads=plain.reads,
-        feature_blocks=tuple(feature_blocks),
+        outputs=plain.outputs,
         most_bonds=MAX_SLOTS,
         merge_from=plain.merge_from,
-        parity=prove_parity(frozen, model, plain.reads, probes, plan, shown=shown),
-        metrics=metrics or {},
-        origin=origin or {},
-        versions=_versions(),
-        files={MODEL_FILE: FileInfo.of(model)},
+        parameters=count_numbers(onnx.load_from_string(files[MODEL_FILE])),
+        **{item.name: getattr(notes, item.name) for item in fields(notes)},
+        versions=_package_versions(),
+        files={name: FileInfo.of(content) for name, content in files.items()},
+        **parts,
     )
-    _write_whole(folder, {MODEL_FILE: model, CONTRACT_FILE: contract.to_text().encode()})
+    write_whole(folder, {**files, CONTRACT_FILE: contract.to_text().encode()})
     return contract
 
 
-def check_target(folder: Path) -> None:
-    """Refuse to write over anything that is not a bundle, or where nothing can be written.
+def trace(plain: PlainModel, frozen: FrozenModel, probes: Probes, form: str = "merged") -> bytes:
+    """The ONNX file of a plain network, which says whose it is."""
+    example = inputs_for(plain.reads, *probes.take(np.arange(_TRACED)))
+    return write_onnx(plain, example, metadata_of(frozen.tasks, form, FEATURISATION_VERSION))
+
+
+def check_features(frozen: FrozenModel, blocks: Sequence[FeatureBlock]) -> None:
+    """Refuse feature blocks of another width than the model reads.
 
     Raises:
-        BundleError: if ``folder`` is a file, a folder of something else, the one that this process
-            works in, or in a place that is not writable.
+        ConfigError: with both widths.
     """
-    whole = folder.resolve()
-    place = next(parent for parent in whole.parents if parent.exists())
-    if not place.is_dir():
-        raise BundleError(f"{folder} cannot be written: {place} is a file")
-    if not os.access(place, os.W_OK):
-        raise BundleError(f"{folder} cannot be written: {place} is read-only for this user")
-    if whole == Path.cwd() or whole in Path.cwd().parents:
-        raise BundleError(f"{folder} is the folder that you are in; name one for the bundle")
-    if not folder.exists() or is_bundle(folder):
-        return
-    if not folder.is_dir():
-        raise BundleError(f"{folder} is a file; give a folder for the bundle")
-    if any(folder.iterdir()):
-        raise BundleError(f"{folder} holds something other than a bundle; choose another folder")
-
-
-def _check_features(frozen: FrozenModel, blocks: Sequence[FeatureBlock]) -> None:
     read = 0 if frozen.features is None else len(frozen.features.is_count)
     given = sum(block.width for block in blocks)
     if read != given:
@@ -121,45 +188,7 @@ def _check_features(frozen: FrozenModel, blocks: Sequence[FeatureBlock]) -> None
         )
 
 
-def _write_whole(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write beside the target, then put the new folder in its place; the old one is never lost."""
-    folder = folder.resolve()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    old = beside / "old"
-    try:
-        fresh = beside / "new"
-        fresh.mkdir()
-        for name, content in files.items():
-            with (fresh / name).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        if folder.exists():
-            folder.replace(old)
-        _put_in_place(fresh, folder, old)
-    finally:
-        if folder.exists() or not old.exists():
-            shutil.rmtree(beside, ignore_errors=True)
-
-
-def _put_in_place(fresh: Path, folder: Path, old: Path) -> None:
-    """Move the new folder, or put the old one back."""
-    try:
-        fresh.replace(folder)
-    except OSError as error:
-        if not old.exists():
-            raise
-        try:
-            old.replace(folder)
-        except OSError:
-            raise BundleError(
-                f"{folder} cannot be written ({error.strerror}); what was there is kept in {old}"
-            ) from error
-        raise
-
-
-def _versions() -> dict[str, str]:
+def _package_versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:

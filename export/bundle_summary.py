@@ -52,20 +52,43 @@ def _headline(contract: BundleContract) -> str:
         f"adapters kept: {rule or 'all'}",
         f"largest error against the float64 reference: {parity.largest_error:.1e} of the scale "
         f"(allowed {parity.tolerance:.0e}), {parity.molecules} molecules, {parity.provider}",
+        *_form(contract),
     ]
     return "\n".join(lines)
 
 
+def _form(contract: BundleContract) -> list[str]:
+    """Form and precision, and the second output where there is one."""
+    compositions = ", ".join(contract.compositions)
+    buckets = ", ".join(f"{each.atoms}x{each.slots}" for each in contract.buckets)
+    lines = [
+        f"form: {contract.form}"
+        + (f", compositions {compositions}" if compositions else "")
+        + (f", buckets of atoms and bonds {buckets}" if buckets else "")
+    ]
+    precision, figure = contract.precision, contract.applicability
+    if precision.name != "fp32":
+        loss = ", ".join(f"{metric} {value:+.4f}" for metric, value in precision.loss.items())
+        forced = " (forced)" if precision.forced else ""
+        lines.append(f"precision: {precision.name}, loses on validation: {loss}{forced}")
+    if figure.measure != "none":
+        lines.append(f"applicability: against {figure.molecules:,} training molecules")
+    return lines
+
+
 def _tasks(contract: BundleContract) -> str:
     asked = {task.name for task in contract.tasks}
-    rows: list[list[Cell]] = [
-        [task.name, task.kind, task.units, contract.composition.get(task.name)]
-        for task in contract.tasks
-    ]
+    held = contract.calibration
+    rows: list[list[Cell]] = []
+    for task in contract.tasks:
+        row: list[Cell] = [task.name, task.kind, task.units, contract.composition.get(task.name)]
+        temperature = held[task.name].temperature if task.name in held else None
+        rows.append([*row, temperature] if held else row)
     others = [
         f"{name} {weight:.3g}" for name, weight in contract.composition.items() if name not in asked
     ]
-    table = format_table(["task", "kind", "units", "weight in the mix"], rows)
+    header = ["task", "kind", "units", "weight in the mix", *(["temperature"] if held else [])]
+    table = format_table(header, rows)
     return table + (f"\nalso in the mix: {', '.join(others)}" if others else "")
 
 

@@ -14,12 +14,12 @@ is always zero. No index is ever written to twice, so the result cannot depend o
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graphadapt.errors import DataError
+from graphadapt.export.joined_graphs import MAX_SLOTS, SILENT, JoinedGraphs, join_graphs
 from graphadapt.export.merging import (
     Classes,
     distinct,
@@ -27,48 +27,17 @@ from graphadapt.export.merging import (
     indistinguishable,
     surroundings,
 )
-from graphadapt.molecules.featurise import MoleculeArrays
-from graphadapt.molecules.vocabulary import ATOM_FEATURE_SIZES, BOND_CODES, bond_code
+from graphadapt.export.padding import PADDED, pad
+from graphadapt.molecules.arrays import MoleculeArrays
+from graphadapt.molecules.vocabulary import ATOM_FEATURE_SIZES
 
-__all__ = [
-    "MAX_SLOTS",
-    "SILENT",
-    "Inputs",
-    "collate",
-    "inputs_for",
-    "largest_degree",
-]
-
-MAX_SLOTS = 64
-"""Most bonds of one atom; more is an error, never a truncation."""
-
-SILENT = BOND_CODES
-"""Bond code of the message that is always zero."""
+__all__ = ["Inputs", "collate", "inputs_for", "largest_degree"]
 
 _PLACES = np.cumprod([1, *ATOM_FEATURE_SIZES[:-1]])
 """Weights that make one number of an atom's features, each the digit of its own place."""
 
 Inputs = dict[str, NDArray[np.generic]]
 """Arrays by input name, as an ONNX Runtime session takes them."""
-
-
-class _Graphs(NamedTuple):
-    """Several molecules as one graph."""
-
-    atoms: NDArray[np.int64]
-    """(A, 9)."""
-
-    graph: NDArray[np.int64]
-    """(A,) graph of each atom."""
-
-    degree: NDArray[np.int64]
-    """(A,) bonds of each atom."""
-
-    neighbour: NDArray[np.int64]
-    """(S, A) atom at the other end, ``A`` in an empty slot."""
-
-    code: NDArray[np.int64]
-    """(S, A) bond code, ``SILENT`` in an empty slot."""
 
 
 def collate(
@@ -93,7 +62,7 @@ def collate(
     Raises:
         DataError: if an atom has more than ``MAX_SLOTS`` bonds, or there are no molecules.
     """
-    graphs = _join(molecules)
+    graphs = join_graphs(molecules)
     kinds, environments, rows = _partitions(graphs) if merge else _unmerged(graphs)
     (first_K, kind_A), (first_V, environment_A), (first_R, _) = kinds, environments, rows
     inputs: Inputs = {
@@ -119,12 +88,18 @@ def inputs_for(
     *,
     merge: bool = True,
 ) -> Inputs:
-    """Only the arrays that a model reads; without graph arrays among them, no graph is arranged."""
+    """Only the arrays that a model reads; without graph arrays among them, no graph is arranged.
+
+    Padded arrays are as large as the largest molecule.
+    """
     if "features" in reads and features_GM is None:
         raise DataError("the model reads molecule-level features, and none were given")
     if list(reads) == ["features"]:
         return {"features": np.ascontiguousarray(features_GM, np.float32)}
-    arrays = collate(molecules, features_GM, merge=merge)
+    if PADDED[0] in reads:
+        arrays = pad(molecules, features_GM)
+    else:
+        arrays = collate(molecules, features_GM, merge=merge)
     return {name: arrays[name] for name in reads}
 
 
@@ -133,41 +108,7 @@ def largest_degree(molecule: MoleculeArrays) -> int:
     return int(np.bincount(molecule.bonds.reshape(-1).astype(np.int64)).max(initial=0))
 
 
-def _join(molecules: Sequence[MoleculeArrays]) -> _Graphs:
-    if not molecules:
-        raise DataError("a batch of no molecules cannot be arranged; give at least one")
-    sizes_G = np.array([len(each.atoms) for each in molecules])
-    bonds_G = np.array([len(each.bonds) for each in molecules])
-    atoms = np.concatenate([each.atoms for each in molecules]).astype(np.int64)
-    first_atom_B = (np.cumsum(sizes_G) - sizes_G).repeat(bonds_G)
-    ends_B2 = np.concatenate([each.bonds for each in molecules]) + first_atom_B[:, None]
-    code_B = bond_code(np.concatenate([each.bond_features for each in molecules]))
-    graph = np.arange(len(molecules)).repeat(sizes_G)
-    return _Graphs(atoms, graph, *_slots(ends_B2, code_B, len(atoms)))
-
-
-def _slots(
-    ends_B2: NDArray[np.int64], code_B: NDArray[np.uint8], atom_count: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Degree, neighbours and bond codes of every atom; as many slots as the largest degree."""
-    target_E = ends_B2.reshape(-1)
-    degree_A = np.bincount(target_E, minlength=atom_count)
-    slots = max(1, int(degree_A.max()))
-    if slots > MAX_SLOTS:
-        raise DataError(
-            f"an atom of the batch has {slots} bonds; the exported network takes {MAX_SLOTS}"
-        )
-    order_E = np.argsort(target_E)
-    atom_E = target_E[order_E]
-    slot_E = np.arange(len(atom_E)) - (np.cumsum(degree_A) - degree_A)[atom_E]
-    neighbour = np.full((slots, atom_count), atom_count)
-    code = np.full((slots, atom_count), SILENT)
-    neighbour[slot_E, atom_E] = ends_B2[:, ::-1].reshape(-1)[order_E]
-    code[slot_E, atom_E] = code_B[order_E // 2]
-    return degree_A, neighbour, code
-
-
-def _partitions(graphs: _Graphs) -> tuple[Classes, Classes, Classes]:
+def _partitions(graphs: JoinedGraphs) -> tuple[Classes, Classes, Classes]:
     """Kinds and environments over the whole batch, rows within each graph."""
     kinds = distinct(graphs.atoms @ _PLACES * (MAX_SLOTS + 1) + graphs.degree)
     around = surroundings(kinds[1], graphs.neighbour, graphs.code)
@@ -176,14 +117,14 @@ def _partitions(graphs: _Graphs) -> tuple[Classes, Classes, Classes]:
     return kinds, environments, indistinguishable(colour_A, graphs.neighbour, graphs.code)
 
 
-def _unmerged(graphs: _Graphs) -> tuple[Classes, Classes, Classes]:
+def _unmerged(graphs: JoinedGraphs) -> tuple[Classes, Classes, Classes]:
     everyone = np.arange(len(graphs.atoms))
     alone = everyone, everyone
     return alone, alone, alone
 
 
 def _messages(
-    level: str, graphs: _Graphs, receiver_R: NDArray[np.int64], sender_A: NDArray[np.int64]
+    level: str, graphs: JoinedGraphs, receiver_R: NDArray[np.int64], sender_A: NDArray[np.int64]
 ) -> Inputs:
     """Source and bond of each distinct message, and the slots that take them.
 

@@ -2,14 +2,19 @@
 
 A bundle is a folder::
 
-    model.onnx    one file, without external data
-    bundle.json   this contract
+    model.onnx          one file, without external data
+    bundle.json         this contract
+    probes.json         molecules, and what the model answers to them in float64
+    *.onnx_adapter      one a composition, in the adapters form
 
-Answers are probabilities in [0, 1] for binary tasks (the sigmoid is in the graph) and values in the
-task's own units for regression tasks.
+Answers are probabilities in [0, 1] for binary tasks (the sigmoid is in the graph, and so is the
+temperature where one was fitted) and values in the task's own units for regression tasks. A second
+output, ``applicability``, is there where ``outputs`` names it. ``export.contract_parts`` says what
+the three forms are.
 
-Axes of the arrays: atom kinds, environments, messages, slots, atoms (equal ones merged), graphs,
-features, tasks. Every axis may have any length from 1 on, and every call other lengths.
+Axes of the arrays: atom kinds, environments, messages, slots, atoms (equal ones merged), rows of
+one padded molecule, graphs, features, tasks. Every axis may have any length from 1 on, and every
+call other lengths.
 """
 
 import hashlib
@@ -22,17 +27,28 @@ from typing import Any, Final
 
 from graphadapt.data.store import TaskInfo
 from graphadapt.errors import BundleError, GraphAdaptError
+from graphadapt.export.contract_parts import (
+    Applicability,
+    Bucket,
+    Calibration,
+    Composition,
+    Form,
+    Precision,
+)
 from graphadapt.molecules.features import FeatureBlock
 from graphadapt.molecules.vocabulary import FEATURISATION_VERSION
 from graphadapt.typed_tables import build_table
 
 __all__ = [
     "ANSWERS",
+    "APPLICABILITY",
     "ARRAYS",
     "BUNDLE_FORMAT",
     "CONTRACT_FILE",
     "MODEL_FILE",
     "OPSET",
+    "OUTPUTS",
+    "PROBES_FILE",
     "TOLERANCE",
     "ArrayInfo",
     "BundleContract",
@@ -43,14 +59,15 @@ __all__ = [
     "read_contract",
 ]
 
-BUNDLE_FORMAT: Final = 1
-"""Version of ``bundle.json``; a reader refuses a newer one."""
+BUNDLE_FORMAT: Final = 2
+"""Version of ``bundle.json``; a reader refuses every other one."""
 
 KIND: Final = "graphadapt bundle"
 """How ``bundle.json`` says what it is."""
 
 CONTRACT_FILE: Final = "bundle.json"
 MODEL_FILE: Final = "model.onnx"
+PROBES_FILE: Final = "probes.json"
 
 OPSET: Final = 18
 """ONNX operator set of the model."""
@@ -89,13 +106,24 @@ ARRAYS: Final[Mapping[str, ArrayInfo]] = MappingProxyType(
             ArrayInfo("graph_kinds", "float32", ("graphs", "kinds")),
             ArrayInfo("graph_atoms", "float32", ("graphs", "atoms")),
             ArrayInfo("features", "float32", ("graphs", "features")),
+            ArrayInfo("padded_atoms", "uint8", ("graphs", "rows", 9)),
+            ArrayInfo("padded_neighbours", "int32", ("graphs", "rows", "slots")),
+            ArrayInfo("padded_bonds", "uint8", ("graphs", "rows", "slots")),
+            ArrayInfo("padded_counts", "float32", ("graphs", "rows")),
+            ArrayInfo("padded_degrees", "float32", ("graphs", "rows")),
         )
     }
 )
-"""Every array that a model may read, by name; ``export.collate`` says what each is."""
+"""Every array that a model may read, by name; ``export.collate`` says what each is, and
+``export.padding`` those of the padded form."""
 
 ANSWERS: Final = ArrayInfo("answers", "float32", ("graphs", "tasks"))
-"""The model's one output."""
+APPLICABILITY: Final = ArrayInfo("applicability", "float32", ("graphs",))
+
+OUTPUTS: Final[Mapping[str, ArrayInfo]] = MappingProxyType(
+    {info.name: info for info in (ANSWERS, APPLICABILITY)}
+)
+"""What a model may answer, by name; the first is always there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,6 +153,11 @@ class Parity:
 
     provider: str
 
+    @property
+    def allowed(self) -> float:
+        """The largest error that the file may show."""
+        return max(self.tolerance, 2 * self.float32_error)
+
 
 @dataclass(frozen=True, slots=True)
 class FileInfo:
@@ -149,7 +182,22 @@ class BundleContract:
     """In the order of the answers' columns."""
 
     composition: Mapping[str, float]
-    """w, the weight of each task of the mix that was frozen."""
+    """w, the weight of each task of the mix that was frozen; of the first of several."""
+
+    form: Form = "merged"
+    compositions: Mapping[str, Composition] = field(default_factory=dict)
+    """The mixes of the adapters form by name; empty in the others."""
+
+    buckets: tuple[Bucket, ...] = ()
+    """Shapes of the padded form, the smallest first; empty in the others."""
+
+    precision: Precision = field(default_factory=Precision)
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)
+    """Of the binary tasks that have one, by name; in the adapters form compositions hold theirs."""
+
+    applicability: Applicability = field(default_factory=Applicability)
+    parameters: int = 0
+    """Numbers in ``model.onnx``, all weights and constants that are not whole."""
 
     kept: Mapping[str, Any] = field(default_factory=dict)
     """Adapters kept at each site, and at the readout for each task."""
@@ -158,7 +206,10 @@ class BundleContract:
     """Rule that chose them; empty keeps all."""
 
     reads: tuple[str, ...]
-    """Names of the model's inputs, in the file's order."""
+    """Names of the model's inputs, in the file's order; an adapter file feeds the others."""
+
+    outputs: tuple[str, ...] = (ANSWERS.name,)
+    """Names of the model's outputs, in the file's order."""
 
     feature_blocks: tuple[FeatureBlock, ...] = ()
     """Molecule-level features, side by side in the ``features`` array."""
@@ -192,6 +243,14 @@ class BundleContract:
             raise BundleError(
                 f"the model reads {', '.join(unknown)}, which this version of graphadapt cannot "
                 "make; upgrade graphadapt or export again"
+            )
+        if self.outputs[:1] != (ANSWERS.name,) or not set(self.outputs) <= set(OUTPUTS):
+            raise BundleError(f"a bundle cannot answer with {list(self.outputs)}; export again")
+        stated = {"adapters": bool(self.compositions), "padded": bool(self.buckets)}
+        if stated != {form: form == self.form for form in stated}:
+            raise BundleError(
+                f"form {self.form!r} does not go with {len(self.compositions)} compositions and "
+                f"{len(self.buckets)} buckets; export again"
             )
 
     @property
@@ -281,8 +340,13 @@ def _checked_table(text: str) -> dict[str, Any]:
         raise BundleError(f"{CONTRACT_FILE} gives {version!r} as its format; export again")
     if version > BUNDLE_FORMAT:
         raise BundleError(
-            f"the bundle is of format {version}, this graphadapt reads up to {BUNDLE_FORMAT}; "
+            f"the bundle is of format {version}, this graphadapt reads {BUNDLE_FORMAT}; "
             "upgrade graphadapt"
+        )
+    if version < BUNDLE_FORMAT:
+        raise BundleError(
+            f"the bundle is of format {version}, which no probes come with; this graphadapt reads "
+            f"{BUNDLE_FORMAT}: export again"
         )
     return table
 
@@ -297,7 +361,7 @@ def _without(table: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _check_files(files: Mapping[str, FileInfo]) -> None:
-    foreign = [name for name in files if Path(name).name != name]
+    foreign = [name for name in files if Path(name).name != name or name == CONTRACT_FILE]
     if foreign:
         raise BundleError(f"{CONTRACT_FILE} names {foreign[0]!r}, which is not in the bundle")
     if MODEL_FILE not in files:

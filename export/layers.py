@@ -1,46 +1,22 @@
 """Message-passing layers as an exported network holds them: plain tensors, no scatter.
 
-Shapes: U sending rows, R receiving rows, P messages, S slots, C bond codes, D width, F output
-width, G graphs.
+Shapes: U sending rows, R receiving rows, C bond codes, D width, F output width, Q rank, G graphs.
+Rows may lie in one axis or in two, as :mod:`graphadapt.export.layouts` says.
 
 Every convolution is a non-linear ``hidden`` part and an affine ``finish``. Pooling is linear, so
 after the last one the graphs are pooled first and finished then, on G rows instead of R.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Affine", "GCNLayer", "GINLayer", "MessageSum", "NodeUpdate", "Stretch", "Wiring"]
+from graphadapt.export.layouts import Wiring
+
+__all__ = ["Affine", "GCNLayer", "GINLayer", "MessageSum", "NodeUpdate", "OpenAffine", "Stretch"]
 
 _SILENCE = -1e30
 """Embedding of the silent bond: nothing that is added to it comes out of a relu."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wiring:
-    """How rows that send messages reach rows that receive them."""
-
-    source: Tensor
-    """(P,) sending row of each message."""
-
-    bond: Tensor
-    """(P,) bond code of each message."""
-
-    slots: Tensor
-    """(R, S) messages of each receiving row."""
-
-    receiver: Tensor | None = None
-    """(R,) the sending row that each receiving row is; None where they are the same rows."""
-
-    degree: Tensor | None = None
-    """(U,) bonds of each sending row, for layers that ask."""
-
-    def own(self, x_UD: Tensor) -> Tensor:
-        """What the receiving rows hold themselves, ``(R, D)``."""
-        return x_UD if self.receiver is None else x_UD.index_select(0, self.receiver)
 
 
 class Affine(nn.Module):
@@ -61,6 +37,49 @@ class Affine(nn.Module):
     def of_sum(self, total_GD: Tensor, count_G1: Tensor) -> Tensor:
         """The sum of ``count`` outputs, from the sum of their inputs."""
         return functional.linear(total_GD, self.weight) + count_G1 * self.bias
+
+
+class OpenAffine(Affine):
+    r"""An affine map that a composition may correct, :math:`s\,(W x + (x\,U)\,V) + b`.
+
+    Args:
+        weight_FD: W.
+        bias_F: b.
+        factors: U, ``(D, Q)``, and V, ``(Q, F)``; None where no adapter sits.
+        scale_F: s; None is 1.
+    """
+
+    down: Tensor | None
+    up: Tensor | None
+    scale: Tensor | None
+
+    def __init__(
+        self,
+        weight_FD: Tensor,
+        bias_F: Tensor,
+        factors: tuple[Tensor, Tensor] | None = None,
+        scale_F: Tensor | None = None,
+    ) -> None:
+        super().__init__(weight_FD, bias_F)
+        down_DQ, up_QF = factors or (None, None)
+        self.register_buffer("down", down_DQ)
+        self.register_buffer("up", up_QF)
+        self.register_buffer("scale", scale_F)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(..., D)`` to ``(..., F)``."""
+        return self._product(x) + self.bias
+
+    def of_sum(self, total_GD: Tensor, count_G1: Tensor) -> Tensor:
+        """The sum of ``count`` outputs, from the sum of their inputs."""
+        return self._product(total_GD) + count_G1 * self.bias
+
+    def _product(self, x: Tensor) -> Tensor:
+        """All but the bias."""
+        y = functional.linear(x, self.weight)
+        if self.down is not None and self.up is not None:
+            y = y + (x @ self.down) @ self.up
+        return y if self.scale is None else y * self.scale
 
 
 class Stretch(nn.Module):
@@ -99,11 +118,7 @@ class MessageSum(nn.Module):
 
     def forward(self, x_UD: Tensor, wiring: Wiring, scale_U1: Tensor | None = None) -> Tensor:
         """Map ``(U, D)`` to ``(R, D)``; ``scale`` is c, by default 1."""
-        bond_PD = self.bonds.index_select(0, wiring.bond)
-        sent_PD = (x_UD.index_select(0, wiring.source) + bond_PD).relu()
-        if scale_U1 is not None:
-            sent_PD = sent_PD * scale_U1.index_select(0, wiring.source)
-        return functional.embedding(wiring.slots, sent_PD).sum(dim=1)
+        return wiring.message_sum(x_UD, self.bonds, scale_U1)
 
 
 class GINLayer(nn.Module):
@@ -168,7 +183,7 @@ class GCNLayer(nn.Module):
         """Everything up to the norm, ``(U, D)`` to ``(R, D)``."""
         assert wiring.degree is not None
         y_UD = self.update(x_UD)
-        scale_U1 = (wiring.degree + 1).rsqrt().unsqueeze(1)
+        scale_U1 = (wiring.degree + 1).rsqrt().unsqueeze(-1)
         own_R1 = wiring.own(scale_U1)
         root_RD = (wiring.own(y_UD) + self.root).relu() * own_R1
         return (self.messages(y_UD, wiring, scale_U1) + root_RD) * own_R1

@@ -1,8 +1,7 @@
-"""The frozen networks re-stated in plain tensors, over merged rows and without scatter.
+"""The frozen networks re-stated in plain tensors, over merged or padded rows, without scatter.
 
-Shapes: K atom kinds, V environments, R rows, G graphs, D width, M molecule features, T tasks.
-
-The arrays that a network reads are those of :func:`graphadapt.export.collate.collate`.
+Shapes: G graphs, D width, F embedding width, M molecule features, T tasks. Rows lie as
+:mod:`graphadapt.export.layouts` says.
 """
 
 import math
@@ -13,24 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from graphadapt.export.layers import Affine, GCNLayer, GINLayer, NodeUpdate, Wiring
+from graphadapt.export.contract import ANSWERS, APPLICABILITY
+from graphadapt.export.layers import Affine, GCNLayer, GINLayer, NodeUpdate
+from graphadapt.export.layouts import Layout, MergedLayout, Needs, PaddedLayout
 
 __all__ = ["AtomTable", "CountingNetwork", "LayeredNetwork", "PlainModel"]
 
 _NEVER = 10**9
 
 Inputs = Mapping[str, Tensor]
-
-_FIRST_LAYER = (
-    "kind_features",
-    "environment_kind",
-    "environment_source",
-    "environment_bond",
-    "environment_slots",
-    "atom_environment",
-    "graph_atoms",
-)
-_LATER_LAYERS = ("atom_source", "atom_bond", "atom_slots")
 
 
 class AtomTable(nn.Module):
@@ -49,9 +39,9 @@ class AtomTable(nn.Module):
         self.register_buffer("rows", rows)
         self.register_buffer("starts", starts_9)
 
-    def forward(self, features_K9: Tensor) -> Tensor:
-        """Map ``(K, 9)`` to ``(K, D)``."""
-        return functional.embedding(features_K9 + self.starts, self.rows).sum(dim=1)
+    def forward(self, features_9: Tensor) -> Tensor:
+        """Map ``(..., 9)`` to ``(..., D)``."""
+        return functional.embedding(features_9 + self.starts, self.rows).sum(dim=-2)
 
 
 class LayeredNetwork(nn.Module):
@@ -87,49 +77,48 @@ class LayeredNetwork(nn.Module):
         self.sums_layers = sums_layers
 
     @property
-    def reads(self) -> tuple[str, ...]:
-        """Names of the arrays that the network needs."""
-        optional = {
-            "kind_degree": isinstance(self.layers[0], GCNLayer),
-            "graph_kinds": self._keeps_sums,
-            "atom_graph": self.node is not None and len(self.layers) > 1,
-        }
-        later = _LATER_LAYERS if len(self.layers) > 1 else ()
-        return (*_FIRST_LAYER, *later, *(name for name, needed in optional.items() if needed))
+    def needs(self) -> Needs:
+        """What is asked of the layout."""
+        deep = len(self.layers) > 1
+        return Needs(
+            later_layers=deep,
+            degree=isinstance(self.layers[0], GCNLayer),
+            sums=self._keeps_sums,
+            spread=self.node is not None and deep,
+        )
 
     @property
     def weights_per_row(self) -> int:
         """Weights that every row is multiplied by."""
         return _count_weights(self.layers)
 
-    def forward(self, inputs: Inputs) -> Tensor:
+    def forward(self, layout: Layout) -> Tensor:
         """Embed every graph, ``(G, D)``."""
-        x, node = self.atoms(inputs["kind_features"]), self.node
+        x, node = self.atoms(layout.features), self.node
         if node is not None:
             x = x + node
-        sums = [inputs["graph_kinds"] @ x] if self._keeps_sums else []
-        hidden = self.layers[0].hidden(x, _first_wiring(inputs))
+        sums = [layout.pool_first(x)] if self._keeps_sums else []
+        hidden = self.layers[0].hidden(x, layout.wiring(0))
         for depth in range(1, len(self.layers)):
             x = self.layers[depth - 1].finish(hidden).relu()
             if depth == 1:
-                x = x.index_select(0, inputs["atom_environment"])
+                x = layout.to_atoms(x)
             if node is not None:
                 node = self.updates[depth - 1](sums[-1] + node)
-                x = x + node.index_select(0, inputs["atom_graph"])
-            sums.append(inputs["graph_atoms"] @ x)
-            hidden = self.layers[depth].hidden(x, _later_wiring(inputs))
-        return self._pool(hidden, sums, inputs)
+                x = x + layout.spread(node)
+            sums.append(layout.pool(x))
+            hidden = self.layers[depth].hidden(x, layout.wiring(depth))
+        return self._pool(hidden, sums, layout)
 
     @property
     def _keeps_sums(self) -> bool:
         return self.sums_layers or (self.node is not None and len(self.layers) > 1)
 
-    def _pool(self, hidden: Tensor, sums: Sequence[Tensor], inputs: Inputs) -> Tensor:
+    def _pool(self, hidden: Tensor, sums: Sequence[Tensor], layout: Layout) -> Tensor:
         """Pool the last layer's hidden part, then finish it on the graphs."""
         if len(self.layers) == 1:
-            hidden = hidden.index_select(0, inputs["atom_environment"])
-        pooled = inputs["graph_atoms"] @ hidden
-        count_G1 = inputs["graph_atoms"].sum(dim=1, keepdim=True)
+            hidden = layout.to_atoms(hidden)
+        pooled, count_G1 = layout.pool(hidden), layout.atom_counts
         finish = self.layers[-1].finish
         if self.mean and not self.sums_layers:
             return finish(pooled / count_G1)
@@ -154,7 +143,7 @@ class CountingNetwork(nn.Module):
         atoms: AtomTable,
         layers: Sequence[GINLayer],
         readouts: Sequence[Affine],
-        project: Affine,
+        project: nn.Module,
     ) -> None:
         super().__init__()
         self.atoms = atoms
@@ -163,29 +152,28 @@ class CountingNetwork(nn.Module):
         self.project = project
 
     @property
-    def reads(self) -> tuple[str, ...]:
-        """Names of the arrays that the network needs."""
-        return _FIRST_LAYER + (_LATER_LAYERS if len(self.layers) > 1 else ())
+    def needs(self) -> Needs:
+        """What is asked of the layout."""
+        return Needs(len(self.layers) > 1, degree=False, sums=False, spread=False)
 
     @property
     def weights_per_row(self) -> int:
         """Weights that every row is multiplied by."""
         return _count_weights(self.layers) + _count_weights(self.readouts)
 
-    def forward(self, inputs: Inputs) -> Tensor:
+    def forward(self, layout: Layout) -> Tensor:
         """Embed every graph, ``(G, F)``."""
-        x, wiring = self.atoms(inputs["kind_features"]), _first_wiring(inputs)
+        x = self.atoms(layout.features)
         counts = []
         for depth, (layer, readout) in enumerate(zip(self.layers, self.readouts, strict=True)):
+            wiring = layout.wiring(depth)
             x = wiring.own(x) + layer.finish(layer.hidden(x, wiring)).relu()
             soft = readout(x).relu()
             if depth == 0:
-                x = x.index_select(0, inputs["atom_environment"])
-                soft = soft.index_select(0, inputs["atom_environment"])
-            if depth == 0 and len(self.layers) > 1:
-                wiring = _later_wiring(inputs)
-            counts.append(inputs["graph_atoms"] @ soft)
-        return self.project(torch.cat(counts, dim=1).log1p()).relu()
+                x, soft = layout.to_atoms(x), layout.to_atoms(soft)
+            counts.append(layout.pool(soft))
+        embedding: Tensor = self.project(torch.cat(counts, dim=1).log1p()).relu()
+        return embedding
 
 
 class PlainModel(nn.Module):
@@ -196,6 +184,8 @@ class PlainModel(nn.Module):
         features: from molecule-level features to embeddings, or None.
         head: from both, side by side, to the tasks.
         is_binary_T: which tasks are answered by a probability.
+        applicability: from both embeddings, side by side, to one figure a graph, or None.
+        padded: whether it reads padded molecules.
     """
 
     is_binary: Tensor
@@ -206,19 +196,31 @@ class PlainModel(nn.Module):
         features: nn.Module | None,
         head: Affine,
         is_binary_T: Tensor,
+        *,
+        applicability: nn.Module | None = None,
+        padded: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.features = features
         self.head = head
+        self.applicability = applicability
+        self.padded = padded
         self.register_buffer("is_binary", is_binary_T)
         self.kinds = set(is_binary_T.tolist())
 
     @property
     def reads(self) -> tuple[str, ...]:
         """Names of the arrays that the model needs, in the order of the file's inputs."""
-        graph = () if self.backbone is None else self.backbone.reads
+        layout = PaddedLayout if self.padded else MergedLayout
+        graph = () if self.backbone is None else layout.reads(self.backbone.needs)
         return graph if self.features is None else (*graph, "features")
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what the model answers, in the order of the file's outputs."""
+        names = (ANSWERS.name,)
+        return names if self.applicability is None else (*names, APPLICABILITY.name)
 
     @property
     def merge_from(self) -> int:
@@ -227,18 +229,27 @@ class PlainModel(nn.Module):
         About a fifth of the rows go; each costs its products at 100 GFLOP/s. Looking costs 130 µs
         and 0.3 µs an atom. Both are those of one core.
         """
-        if self.backbone is None:
+        if self.backbone is None or self.padded:
             return _NEVER
         row_seconds = 2 * self.backbone.weights_per_row / 1e11
         gain = 0.2 * row_seconds - 0.3e-6
         return min(_NEVER, math.ceil(130e-6 / gain)) if gain > 0 else _NEVER
 
-    def forward(self, inputs: Inputs) -> Tensor:
-        """Answer every task for every graph, ``(G, T)``."""
-        parts = [] if self.backbone is None else [self.backbone(inputs)]
+    def forward(self, inputs: Inputs) -> tuple[Tensor, ...]:
+        """Every output: answers ``(G, T)``, and applicability ``(G,)`` where it is measured."""
+        parts = []
+        if self.backbone is not None:
+            layout = PaddedLayout(inputs) if self.padded else MergedLayout(inputs)
+            parts.append(self.backbone(layout))
         if self.features is not None:
             parts.append(self.features(inputs["features"]))
-        answers: Tensor = self.head(torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0])
+        embedding = torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
+        answers = self._probabilities(self.head(embedding))
+        if self.applicability is None:
+            return (answers,)
+        return answers, self.applicability(embedding)
+
+    def _probabilities(self, answers: Tensor) -> Tensor:
         if self.kinds == {True}:
             return answers.sigmoid()
         if self.kinds == {False}:
@@ -250,21 +261,3 @@ def _count_weights(parts: Sequence[nn.Module]) -> int:
     """Weights of all linear maps."""
     modules = (module for part in parts for module in part.modules())
     return sum(module.weight.numel() for module in modules if isinstance(module, Affine))
-
-
-def _first_wiring(inputs: Inputs) -> Wiring:
-    return Wiring(
-        inputs["environment_source"],
-        inputs["environment_bond"],
-        inputs["environment_slots"],
-        inputs["environment_kind"],
-        inputs.get("kind_degree"),
-    )
-
-
-def _later_wiring(inputs: Inputs) -> Wiring:
-    degree = inputs.get("kind_degree")
-    if degree is not None:
-        kind_R = inputs["environment_kind"].index_select(0, inputs["atom_environment"])
-        degree = degree.index_select(0, kind_R)
-    return Wiring(inputs["atom_source"], inputs["atom_bond"], inputs["atom_slots"], degree=degree)

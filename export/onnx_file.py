@@ -8,35 +8,33 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from onnxscript import opset18
 from torch.export import Dim
 
-from graphadapt.errors import BundleError
-from graphadapt.export.contract import ANSWERS, ARRAYS, OPSET
+from graphadapt.export.contract import ARRAYS, OPSET, OUTPUTS
 from graphadapt.export.network import PlainModel
+from graphadapt.export.onnx_check import check_model
 
-__all__ = ["ALLOWED_OPERATORS", "check_model", "write_onnx"]
-
-ALLOWED_OPERATORS = frozenset(
-    {
-        *("Add", "Sub", "Mul", "Div", "Max", "Clip", "Sqrt", "Reciprocal", "Log", "Relu"),
-        *("Sigmoid", "Where", "Gemm", "MatMul", "Transpose", "ReduceSum", "Gather"),
-        *("Cast", "Concat", "Reshape", "Squeeze", "Unsqueeze"),
-    }
-)
-"""Operators an exported file may hold: none writes to an index, none is control flow."""
+__all__ = ["leave_open", "write_onnx"]
 
 
-def write_onnx(model: PlainModel, example: Mapping[str, NDArray[np.generic]]) -> bytes:
+def write_onnx(
+    model: PlainModel,
+    example: Mapping[str, NDArray[np.generic]],
+    metadata: Mapping[str, str] | None = None,
+) -> bytes:
     """Export a network and check the file.
 
     Args:
         model: in evaluation mode.
         example: arrays of one batch, every variable axis at least 2 long.
+        metadata: what the file says of itself.
 
     Raises:
         BundleError: if the file is not what the contract allows.
@@ -51,8 +49,9 @@ def write_onnx(model: PlainModel, example: Mapping[str, NDArray[np.generic]]) ->
             dynamo=True,
             dynamic_shapes={"inputs": axes},
             input_names=list(model.reads),
-            output_names=[ANSWERS.name],
+            output_names=list(model.outputs),
             opset_version=OPSET,
+            custom_translation_table={torch.ops.graphadapt.rows_of.default: _gather_rows},
             external_data=False,
             optimize=True,
             verbose=False,
@@ -60,47 +59,40 @@ def write_onnx(model: PlainModel, example: Mapping[str, NDArray[np.generic]]) ->
     assert program is not None
     proto = program.model_proto
     _strip(proto)
-    check_model(proto, model.reads)
+    onnx.helper.set_model_props(proto, dict(metadata or {}))
+    check_model(proto, model.reads, model.outputs)
     return proto.SerializeToString(deterministic=True)
 
 
-def check_model(proto: onnx.ModelProto, reads: tuple[str, ...]) -> None:
-    """Refuse a model that is invalid, or not what the contract says.
+def leave_open(
+    model: bytes, shapes: Mapping[str, tuple[int | str, ...]], like: PlainModel
+) -> bytes:
+    """Let weights be given from outside, by an adapter file; until they are, every answer is NaN.
+
+    Args:
+        model: the ONNX file.
+        shapes: of each such weight; a length that varies is a name.
+        like: the network that the file was made from.
 
     Raises:
-        BundleError: naming what is wrong.
+        BundleError: if the file is not what the contract allows.
     """
-    try:
-        onnx.checker.check_model(proto, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise BundleError(f"the exported model is invalid: {error}") from error
-    found = {node.op_type for node in proto.graph.node}
-    if found - ALLOWED_OPERATORS or proto.functions:
-        raise BundleError(
-            f"the exported model holds {', '.join(sorted(found - ALLOWED_OPERATORS))}; only "
-            f"{', '.join(sorted(ALLOWED_OPERATORS))} are safe to run on several threads"
-        )
-    opsets = {item.domain: item.version for item in proto.opset_import}
-    if opsets != {"": OPSET}:
-        raise BundleError(f"the exported model needs operator sets {opsets}, not {OPSET}")
-    _check_arrays(proto, reads)
+    proto = onnx.load_from_string(model)
+    held = {each.name: each for each in proto.graph.initializer}
+    for name, shape in shapes.items():
+        lengths = [1 if isinstance(length, str) else length for length in shape]
+        missing = np.full(lengths, np.nan, np.float32)
+        held[name].CopyFrom(onnx.numpy_helper.from_array(missing, name))
+        value = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        proto.graph.input.append(value)
+    check_model(proto, like.reads, like.outputs, "adapters")
+    return proto.SerializeToString(deterministic=True)
 
 
-def _check_arrays(proto: onnx.ModelProto, reads: tuple[str, ...]) -> None:
-    named = [*(item.name for item in proto.graph.input), *(o.name for o in proto.graph.output)]
-    if named != [*reads, ANSWERS.name]:
-        raise BundleError(f"the exported model has arrays {named}, not {[*reads, ANSWERS.name]}")
-    for value in proto.graph.input:
-        info = ARRAYS[value.name]
-        lengths = [axis.dim_value for axis in value.type.tensor_type.shape.dim]
-        wanted = [axis if isinstance(axis, int) else 0 for axis in info.axes]
-        if value.name == "features":  # M is a number in the file, a name in the contract
-            lengths[1] = 0
-        if lengths != wanted:
-            raise BundleError(
-                f"array {value.name} of the exported model is fixed to {lengths}; axes are "
-                f"{info.axes}"
-            )
+def _gather_rows(x_GAD: Any, index_GAS: Any) -> Any:
+    """:func:`graphadapt.export.layouts.rows_of` in ONNX."""
+    last: Any = [-1]
+    return opset18.GatherND(x_GAD, opset18.Unsqueeze(index_GAS, last), batch_dims=1)
 
 
 def _variable_axes(name: str) -> dict[int, object]:
@@ -122,7 +114,7 @@ def _strip(proto: onnx.ModelProto) -> None:
         del item.metadata_props[:]
         item.doc_string = ""
     for value in (*proto.graph.input, *proto.graph.output):
-        info = ARRAYS.get(value.name, ANSWERS)
+        info = {**ARRAYS, **OUTPUTS}[value.name]
         for axis, given in zip(info.axes, value.type.tensor_type.shape.dim, strict=True):
             if not given.HasField("dim_value"):
                 given.dim_param = str(axis)

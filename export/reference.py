@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from graphadapt.freeze import FrozenModel
 from graphadapt.graphs.batch import GraphTable
-from graphadapt.molecules.featurise import MoleculeArrays
+from graphadapt.molecules.arrays import MoleculeArrays
 
 __all__ = ["Reference"]
 
@@ -36,9 +36,9 @@ class Reference:
         molecules: Sequence[MoleculeArrays],
         features_GM: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float64]:
-        """Probabilities of binary tasks, values of regression tasks, ``(G, T)``."""
+        """Probabilities and values, ``(G, T)``; applicability in a last column where it is."""
         table = GraphTable.from_molecules(molecules, features_GM)
         batch = table.gather(torch.arange(len(molecules)))
         if batch.features is not None:
             batch = replace(batch, features=batch.features.to(self._dtype))
-        return self._model.answers(batch).double().numpy()
+        return self._model.outputs(batch).double().numpy()

@@ -1,23 +1,63 @@
-"""From a trained run to a bundle: freeze, measure what that costs, write.
+"""From a trained run to a bundle: freeze, calibrate, measure what that costs, write.
 
-Shapes: T tasks of the run.
+Shapes: T tasks of the run, P rows asked for, Q tasks of the bundle, D width of the embedding.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from graphadapt.errors import ConfigError, DataError
-from graphadapt.export.bundle import check_target, write_bundle
+from graphadapt.export.adapter_bundle import write_adapter_bundle
+from graphadapt.export.applicability import FEWEST_MOLECULES, TypicalShare, describe
+from graphadapt.export.bundle import BundleNotes, write_bundle
+from graphadapt.export.bundle_folder import check_target
+from graphadapt.export.calibration import fit_temperatures, temper
 from graphadapt.export.contract import BundleContract
-from graphadapt.export.parity import ParityPlan
+from graphadapt.export.contract_parts import (
+    Applicability,
+    Calibration,
+    Form,
+    Precision,
+    PrecisionName,
+)
+from graphadapt.export.repeated_runs import ParityPlan, opener
+from graphadapt.export.rounding import round_model
+from graphadapt.export.validation_loss import batches_of, check_loss, score_file
 from graphadapt.freeze import FrozenModel, Selection
 from graphadapt.report.freeze_gap import freeze_run, measure_gap
 from graphadapt.run import Run
 
-__all__ = ["export_run"]
+__all__ = ["ExportOptions", "export_compositions", "export_run"]
+
+_TRAINING_MOLECULES = 20_000
+"""Most that the applicability figure is fitted on."""
+
+_CALIBRATING_MOLECULES = 512
+"""Training molecules that set the scales of eight-bit numbers."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportOptions:
+    """What a bundle is to be."""
+
+    form: Form = "merged"
+    precision: PrecisionName = "fp32"
+    force: bool = False
+    """Whether a loss above the precision's bound is accepted."""
+
+    calibrate: bool = True
+    """Whether binary tasks get a temperature, where validation cells suffice."""
+
+    applicability: bool = True
+    """Whether the bundle answers how typical a molecule is, where training molecules suffice."""
 
 
 def export_run(
@@ -27,6 +67,7 @@ def export_run(
     tasks: Sequence[str] = (),
     composition_T: Tensor | None = None,
     selection: Selection | None = None,
+    options: ExportOptions | None = None,
     plan: ParityPlan | None = None,
     shown: bool = True,
 ) -> tuple[BundleContract, FrozenModel]:
@@ -38,35 +79,182 @@ def export_run(
         tasks: requested task names in output order; empty keeps all.
         composition_T: w, ``(T,)``; default is uniform over the requested.
         selection: which adapters to keep; default keeps all mass.
+        options: form, precision and extras; the adapters form has :func:`export_compositions`.
         plan: how thoroughly the file is compared with the model.
         shown: whether progress is shown.
 
     Returns:
         What the bundle says of itself, and the frozen network it was made from. Where the run's
-        molecules are not at hand, the contract's metrics say why the freeze gap is missing.
+        molecules are not at hand, the contract's metrics say why the freeze gap is missing, and
+        neither temperatures nor applicability are fitted.
 
     Raises:
-        BundleError: if ``folder`` holds something else, or the file is not equal to the model.
+        BundleError: if ``folder`` holds something else, the file is not equal to the model, or a
+            lower precision costs too much.
         ConfigError: for an unknown task, a selection among no adapters, or a model that cannot be
             exported.
     """
     check_target(folder)
-    selection = selection or Selection()
-    if run.model.routing is None and selection != Selection():
-        raise ConfigError("this run has no adapters to select from; leave the selection out")
-    frozen = freeze_run(run, tasks=tasks, composition_T=composition_T, selection=selection)
-    try:
-        metrics = {"freeze_gap": measure_gap(run, frozen).to_dict()}
-    except DataError as error:
-        metrics = {"freeze_gap": {"missing": str(error)}}
+    options = options or ExportOptions()
+    if options.form == "adapters":
+        raise ConfigError("the adapters form holds several compositions; name them")
+    if options.form == "padded" and options.precision == "int8":
+        raise ConfigError("int8 is for CPUs and the padded form for GPUs; take fp16, or merged")
+    frozen = _frozen(run, tasks, composition_T, selection)
+    metrics, calibration = _measured(run, frozen, options)
+    applicability = Applicability()
+    if options.applicability and _has_data(metrics):
+        applicability = _measure_applicability(run, frozen)
+    lower = None
+    if options.precision != "fp32":
+        lower = partial(_lowered, run, frozen, options)
     contract = write_bundle(
         frozen,
         folder,
         feature_blocks=run.inputs.blocks,
-        selection={name: rule for name, rule in asdict(selection).items() if rule is not None},
-        metrics=metrics,
-        origin={"run": run.folder.resolve().name, "config": run.config.to_dict()},
+        form=options.form,
+        lower=lower,
+        notes=_notes(run, selection, metrics, calibration, applicability),
         plan=plan,
         shown=shown,
     )
     return contract, frozen
+
+
+def export_compositions(
+    run: Run,
+    folder: Path,
+    compositions: Mapping[str, Tensor],
+    *,
+    tasks: Sequence[str] = (),
+    selection: Selection | None = None,
+    options: ExportOptions | None = None,
+    plan: ParityPlan | None = None,
+    shown: bool = True,
+) -> BundleContract:
+    """Write several compositions as one backbone file and one adapter file each.
+
+    Without an applicability figure, because every composition has embeddings of its own.
+
+    Args:
+        run: trained, with its model loaded.
+        folder: where the bundle goes; a bundle there is replaced.
+        compositions: w, ``(T,)``, by name; at least one.
+        tasks: requested task names in output order; empty keeps all.
+        selection: which adapters each composition keeps; default keeps all mass.
+        options: of which ``calibrate`` counts.
+        plan: how thoroughly each composition is compared with its network.
+        shown: whether progress is shown.
+
+    Raises:
+        BundleError: if ``folder`` holds something else, or an answer is not right.
+        ConfigError: for an unknown task, a model without adapters inside, or another precision.
+    """
+    check_target(folder)
+    options = options or ExportOptions(form="adapters")
+    if options.precision != "fp32":
+        raise ConfigError("adapter files are float32; leave --precision out")
+    models, metrics, calibration = {}, {}, {}
+    for name, composition_T in compositions.items():
+        models[name] = _frozen(run, tasks, composition_T, selection)
+        metrics[name], calibration[name] = _measured(run, models[name], options)
+    gaps = {name: each["freeze_gap"] for name, each in metrics.items()}
+    return write_adapter_bundle(
+        models,
+        folder,
+        feature_blocks=run.inputs.blocks,
+        notes=_notes(run, selection, {"freeze_gaps": gaps}, {}, Applicability()),
+        calibration=calibration,
+        plan=plan,
+        shown=shown,
+    )
+
+
+def _frozen(
+    run: Run, tasks: Sequence[str], composition_T: Tensor | None, selection: Selection | None
+) -> FrozenModel:
+    selection = selection or Selection()
+    if run.model.routing is None and selection != Selection():
+        raise ConfigError("this run has no adapters to select from; leave the selection out")
+    return freeze_run(run, tasks=tasks, composition_T=composition_T, selection=selection)
+
+
+def _notes(
+    run: Run,
+    selection: Selection | None,
+    metrics: Mapping[str, Any],
+    calibration: Mapping[str, Calibration],
+    applicability: Applicability,
+) -> BundleNotes:
+    rules = asdict(selection or Selection())
+    return BundleNotes(
+        selection={name: rule for name, rule in rules.items() if rule is not None},
+        metrics=metrics,
+        origin={"run": run.folder.resolve().name, "config": run.config.to_dict()},
+        calibration=calibration,
+        applicability=applicability,
+    )
+
+
+def _measured(
+    run: Run, frozen: FrozenModel, options: ExportOptions
+) -> tuple[dict[str, Any], dict[str, Calibration]]:
+    """The freeze gap, then temperatures, which are put into the head."""
+    try:
+        gap = measure_gap(run, frozen).to_dict()
+    except DataError as error:
+        return {"freeze_gap": {"missing": str(error)}}, {}
+    if not options.calibrate:
+        return {"freeze_gap": gap}, {}
+    names = [task.name for task in run.inputs.tasks]
+    columns = np.array([names.index(task.name) for task in frozen.tasks])
+    rows = run.dataset.rows("valid")
+    labels_PQ = run.dataset.labels_of("valid")[np.ix_(rows, columns)]
+    logits_PQ = frozen.head(_embedded(run, frozen, rows)).cpu().numpy()
+    calibration = fit_temperatures(frozen.tasks, logits_PQ, labels_PQ)
+    temper(frozen, calibration)
+    return {"freeze_gap": gap}, calibration
+
+
+def _has_data(metrics: Mapping[str, Any]) -> bool:
+    return "missing" not in metrics["freeze_gap"]
+
+
+def _measure_applicability(run: Run, frozen: FrozenModel) -> Applicability:
+    """Give the frozen model its second output, if training molecules suffice."""
+    rows = run.dataset.rows("train")
+    if len(rows) < FEWEST_MOLECULES:
+        return Applicability()
+    random = np.random.default_rng(run.config.trainer.seed)
+    drawn = np.sort(random.permutation(rows)[:_TRAINING_MOLECULES])
+    figure = TypicalShare(_embedded(run, frozen, drawn))
+    valid_VD = _embedded(run, frozen, run.dataset.rows("valid"))
+    said = describe(figure, len(drawn), valid_VD)
+    frozen.applicability = figure.to(frozen.head.weight.device)
+    return said
+
+
+@torch.no_grad()
+def _embedded(run: Run, frozen: FrozenModel, rows_P: NDArray[np.int64]) -> Tensor:
+    """Joined embeddings in float32, ``(P, D)``."""
+    chunks = torch.split(torch.from_numpy(rows_P), 512)
+    return torch.cat([frozen.embed(run.feed.table.gather(rows)) for rows in chunks])
+
+
+def _lowered(
+    run: Run,
+    frozen: FrozenModel,
+    options: ExportOptions,
+    model: bytes,
+    reads: tuple[str, ...],
+    outputs: tuple[str, ...],
+) -> tuple[bytes, Precision]:
+    """Round a file, and compare its metrics with those of the file that it was made from."""
+    rows = np.random.default_rng(0).permutation(run.dataset.rows("train"))
+    batches = batches_of(run, reads, rows[:_CALIBRATING_MOLECULES])
+    lower = round_model(model, options.precision, batches)
+    tasks = tuple(task.name for task in frozen.tasks)
+    before, after = (
+        score_file(run, tasks, opener(each, outputs)(1), reads) for each in (model, lower)
+    )
+    return lower, check_loss(options.precision, before, after, force=options.force)

@@ -6,10 +6,12 @@ Shapes: G graphs, T tasks of the model, P requested tasks, K adapters, D joined 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from graphadapt.adapters.bank import AdapterBank
 from graphadapt.adapters.sites import find_sites
 from graphadapt.data.store import TaskInfo
 from graphadapt.errors import ConfigError
@@ -19,6 +21,7 @@ from graphadapt.readout.features import FeatureEmbedding
 from graphadapt.routing.composition import mix
 
 __all__ = [
+    "Correction",
     "FrozenModel",
     "Selection",
     "freeze",
@@ -55,7 +58,16 @@ class Selection:
             raise ConfigError(f"selection threshold={self.threshold} is not in [0, 1)")
 
     def apply(self, weights: Tensor) -> Tensor:
-        """Keep part of each distribution in the last axis, ``(..., K)`` to ``(..., K)``."""
+        """Keep part of each distribution in the last axis, ``(..., K)`` to ``(..., K)``.
+
+        Raises:
+            ConfigError: if ``top_m`` is above K.
+        """
+        if self.top_m is not None and self.top_m > weights.shape[-1]:
+            raise ConfigError(
+                f"selection top_m={self.top_m} is more than the {weights.shape[-1]} adapters there "
+                f"are; use 1 to {weights.shape[-1]}"
+            )
         order = weights.argsort(dim=-1, descending=True, stable=True)
         ranked = weights.gather(-1, order)
         keep = ranked > 0
@@ -71,8 +83,24 @@ class Selection:
         return kept / kept.sum(dim=-1, keepdim=True)
 
 
+class Correction(NamedTuple):
+    """What a composition adds at one site, ``W' = W + (U V)^T``."""
+
+    weight: Tensor
+    """W, (F, D): the layer as it was."""
+
+    down: Tensor
+    """U of the kept adapters side by side, (D, Q)."""
+
+    up: Tensor
+    """V, times their weights and the scale, (Q, F)."""
+
+
 class FrozenModel(nn.Module):
     """One ordinary network: merged backbone, feature embedding, one linear head a task.
+
+    An ``applicability`` may be set afterwards: a map from the joined embedding ``(G, D)`` to one
+    figure a molecule, ``(G,)``, which is answered beside the tasks.
 
     Args:
         backbone: message-passing network with the corrections added in, or ``None``.
@@ -81,7 +109,10 @@ class FrozenModel(nn.Module):
         tasks: name, kind and units of each output column.
         composition: weight of each task of the mix, by name.
         kept: adapters kept at each site, and at the readout for each task.
+        corrections: what was added at each inner site.
     """
+
+    applicability: nn.Module | None
 
     def __init__(
         self,
@@ -92,6 +123,7 @@ class FrozenModel(nn.Module):
         tasks: tuple[TaskInfo, ...],
         composition: Mapping[str, float],
         kept: Mapping[str, list[int] | dict[str, list[int]]],
+        corrections: Mapping[str, "Correction"] | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -100,19 +132,35 @@ class FrozenModel(nn.Module):
         self.tasks = tasks
         self.composition = dict(composition)
         self.kept = dict(kept)
+        self.corrections = dict(corrections or {})
+        self.applicability = None
         self.requires_grad_(False).eval()
 
-    def forward(self, batch: GraphBatch) -> Tensor:
-        """Logits of binary tasks, values in original units of regression tasks, (G, P)."""
+    def embed(self, batch: GraphBatch) -> Tensor:
+        """Graph embedding and feature embedding side by side, (G, D)."""
         parts = [] if self.backbone is None else [self.backbone(batch)]
         if self.features is not None:
             parts.append(self.features(batch.features))
-        answers: Tensor = self.head(torch.cat(parts, dim=-1))
+        return torch.cat(parts, dim=-1)
+
+    def forward(self, batch: GraphBatch) -> Tensor:
+        """Logits of binary tasks, values in original units of regression tasks, (G, P)."""
+        answers: Tensor = self.head(self.embed(batch))
         return answers
 
     def answers(self, batch: GraphBatch) -> Tensor:
         """What a bundle answers: probabilities of binary tasks, else as :meth:`forward`."""
-        answers_GP = self(batch)
+        return self._probabilities(self(batch))
+
+    def outputs(self, batch: GraphBatch) -> Tensor:
+        """As :meth:`answers`, and the applicability in a last column where there is one."""
+        embedding_GD = self.embed(batch)
+        answers_GP = self._probabilities(self.head(embedding_GD))
+        if self.applicability is None:
+            return answers_GP
+        return torch.cat([answers_GP, self.applicability(embedding_GD).unsqueeze(1)], dim=1)
+
+    def _probabilities(self, answers_GP: Tensor) -> Tensor:
         is_binary = [task.kind == "binary" for task in self.tasks]
         is_binary_P = torch.tensor(is_binary, device=answers_GP.device)
         return torch.where(is_binary_P, answers_GP.sigmoid(), answers_GP)
@@ -149,11 +197,13 @@ def freeze(
     selection = selection or Selection()
     gates = model.gates()
     kept: dict[str, list[int] | dict[str, list[int]]] = {}
+    corrections = {}
     backbone = copy.deepcopy(model.backbone)
     merged = {} if backbone is None else find_sites(backbone, model.sites)
     for site in model.sites:
         alpha_K = selection.apply(mix(composition_T.to(gates[site]), gates[site]))
         kept[site] = alpha_K.nonzero().flatten().tolist()
+        corrections[site] = _correction(merged[site].weight, model.bank(site), alpha_K)
         merged[site].weight += model.bank(site).delta(alpha_K)
     gate_TK = None
     if READOUT in gates:
@@ -172,6 +222,17 @@ def freeze(
             if w
         },
         kept=kept,
+        corrections=corrections,
+    )
+
+
+def _correction(weight_FD: Tensor, bank: AdapterBank, alpha_K: Tensor) -> Correction:
+    kept = alpha_K.nonzero().flatten()
+    up_KFR = bank.up[kept] * (bank.scale * alpha_K[kept]).view(-1, 1, 1)
+    return Correction(
+        weight_FD.clone(),
+        bank.down[kept].flatten(0, 1).T.contiguous(),
+        up_KFR.transpose(1, 2).flatten(0, 1).contiguous(),
     )
 
 

@@ -1,4 +1,4 @@
-"""``graphadapt export``: a trained run and a composition to an ONNX bundle."""
+"""``graphadapt export``: a trained run and compositions to an ONNX bundle."""
 
 import shlex
 from pathlib import Path
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from graphadapt.export.contract import BundleContract
+    from graphadapt.export.run_bundle import ExportOptions
+    from graphadapt.freeze import Selection
+    from graphadapt.run import Run
 
 __all__ = ["export"]
 
@@ -32,12 +35,45 @@ __all__ = ["export"]
 @click.option("--tasks", metavar="A,B,C", help="Tasks to answer, in this order; default all.")
 @click.option(
     "--composition",
+    "compositions",
     metavar="TASK=WEIGHT,...",
-    help="Mix of tasks that the backbone is frozen for; default all requested alike.",
+    multiple=True,
+    help="Mix of tasks that the backbone is frozen for; default all requested alike. The adapters "
+    "form takes several, as NAME:TASK=WEIGHT,..., or `each`.",
 )
 @click.option("--mass", type=float, help="Keep the fewest adapters whose weights reach this sum.")
 @click.option("--top-m", type=int, help="Keep this many adapters at each site.")
 @click.option("--threshold", type=float, help="Keep adapters of at least this weight.")
+@click.option(
+    "--sweep", is_flag=True, help="Write no bundle, but what every selection keeps and costs."
+)
+@click.option(
+    "--form",
+    type=click.Choice(["merged", "adapters", "padded"]),
+    default="merged",
+    show_default=True,
+    help="One plain network; one backbone and an adapter file a composition; or molecules padded "
+    "to few shapes, for CUDA graphs and Triton.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="fp16 is for GPUs, int8 for CPUs; what it costs on validation is measured.",
+)
+@click.option("--force", is_flag=True, help="Accept what a lower precision costs, whatever it is.")
+@click.option("--calibrate/--no-calibrate", default=True, help="Fit temperatures on validation.")
+@click.option(
+    "--applicability/--no-applicability",
+    default=True,
+    help="Answer how typical each molecule is of the training data.",
+)
+@click.option(
+    "--triton",
+    type=click.Path(path_type=Path),
+    help="Write a Triton model repository too, to this folder.",
+)
 @click.option(
     "--weights", type=click.Choice(["best", "last"]), help="Checkpoint; default is what it keeps."
 )
@@ -53,7 +89,9 @@ def export(
     run: Path,
     bundle: Path,
     tasks: str | None,
-    composition: str | None,
+    compositions: tuple[str, ...],
+    sweep: bool,
+    triton: Path | None,
     weights: str | None,
     repeats: int,
     as_json: bool,
@@ -64,48 +102,170 @@ def export(
     Everything is merged into plain weights, so that a bundle costs what its backbone costs. The
     file is compared with the model in float64 before anything is written.
     """
-    from graphadapt.export.bundle import check_target
-    from graphadapt.export.parity import ParityPlan
-    from graphadapt.export.run_bundle import export_run
+    from graphadapt.export.run_bundle import ExportOptions
     from graphadapt.freeze import Selection
 
-    check_target(bundle)
+    names = ("form", "precision", "force", "calibrate", "applicability")
+    options = ExportOptions(**{name: rules.pop(name) for name in names})
     selection = Selection(**rules)
+    if sweep and selection != Selection():
+        raise ConfigError("--sweep tries every selection; leave --mass, --top-m, --threshold out")
+    _check(bundle, triton, options, sweep=sweep)
     opened = open_trained(run, weights)
-    contract, _ = export_run(
-        opened,
-        bundle,
-        tasks=parse_names(tasks),
-        composition_T=_composition(composition, [task.name for task in opened.inputs.tasks]),
-        selection=selection,
-        plan=ParityPlan(repeats=repeats),
-    )
+    asked = parse_names(tasks)
+    if sweep:
+        _sweep(opened, bundle, asked, compositions, as_json=as_json)
+        return
+    contract = _write(opened, bundle, asked, compositions, selection, options, repeats)
+    if triton is not None:
+        from graphadapt.export.triton import write_triton
+
+        write_triton(bundle, triton)
     click.echo(contract.to_text() if as_json else _summary(bundle, contract))
 
 
-def _composition(text: str | None, names: list[str]) -> "Tensor | None":
-    if text is None:
+def _check(bundle: Path, triton: Path | None, options: "ExportOptions", *, sweep: bool) -> None:
+    """Refuse what cannot be written before any work."""
+    from graphadapt.export.bundle_folder import check_target
+
+    if sweep:
+        from graphadapt.export.sweep import check_sweep_target
+
+        check_sweep_target(bundle)
+        return
+    check_target(bundle)
+    if triton is not None:
+        from graphadapt.export.triton import check_repository
+
+        if options.form != "padded":
+            raise ConfigError(
+                "Triton batches only molecules of one shape: --triton goes with --form padded"
+            )
+        check_repository(triton)
+
+
+def _sweep(
+    run: "Run", folder: Path, tasks: list[str], compositions: tuple[str, ...], *, as_json: bool
+) -> None:
+    import json
+
+    from graphadapt.export.sweep import sweep_run, write_sweep
+    from graphadapt.report.trade_off import trade_off_table
+
+    names = [task.name for task in run.inputs.tasks]
+    found = sweep_run(run, tasks=tasks, composition_T=_single(compositions, names))
+    write_sweep(folder, found, f"{run.folder.resolve().name}: adapters kept")
+    plain = [each.to_dict() for each in found]
+    click.echo(json.dumps(plain, indent=1) if as_json else trade_off_table(found))
+
+
+def _write(
+    run: "Run",
+    bundle: Path,
+    tasks: list[str],
+    compositions: tuple[str, ...],
+    selection: "Selection",
+    options: "ExportOptions",
+    repeats: int,
+) -> "BundleContract":
+    from graphadapt.export import run_bundle
+    from graphadapt.export.repeated_runs import ParityPlan
+
+    names = [task.name for task in run.inputs.tasks]
+    settings: dict[str, Any] = {
+        "tasks": tasks,
+        "selection": selection,
+        "options": options,
+        "plan": ParityPlan(repeats=repeats),
+    }
+    if options.form == "adapters":
+        several = _several(compositions, tasks or names, names)
+        return run_bundle.export_compositions(run, bundle, several, **settings)
+    single_T = _single(compositions, names)
+    return run_bundle.export_run(run, bundle, composition_T=single_T, **settings)[0]
+
+
+def _single(texts: tuple[str, ...], names: list[str]) -> "Tensor | None":
+    if len(texts) > 1:
+        raise ConfigError(f"{len(texts)} compositions are for --form adapters; give one")
+    if not texts:
         return None
-    found = parse_composition(text, names)
+    found = parse_composition(texts[0], names)
     if isinstance(found, str):
-        raise ConfigError("--composition each is no single network; export the tasks one by one")
+        raise ConfigError(
+            "--composition each is no single network; take --form adapters, or export the tasks "
+            "one by one"
+        )
+    return found
+
+
+def _several(texts: tuple[str, ...], asked: list[str], names: list[str]) -> "dict[str, Tensor]":
+    """By name; without any, all requested tasks alike, and then each by itself."""
+    from graphadapt.routing.composition import single_task, uniform_composition
+
+    if not texts:
+        return {"all": uniform_composition(asked, names)} | _several(("each",), asked, names)
+    found: dict[str, Tensor] = {}
+    for text in texts:
+        name, colon, rest = text.partition(":")
+        mix = parse_composition(rest if colon else text, names)
+        if isinstance(mix, str):
+            found |= {task: single_task(task, names) for task in asked}
+        elif (name if colon else text) in found:
+            raise ConfigError(f"two compositions are called {name!r}; name each once")
+        else:
+            found[name if colon else text] = mix
     return found
 
 
 def _summary(bundle: Path, contract: "BundleContract") -> str:
-    parity, gap = contract.parity, contract.metrics["freeze_gap"]
+    parity = contract.parity
     size = sum(info.size for info in contract.files.values()) / 1e6
     sizes, threads = (", ".join(map(str, each)) for each in (parity.batch_sizes, parity.threads))
-    means = ", ".join(f"{metric} {value:+.4f}" for metric, value in gap.get("gap", {}).items())
     return "\n".join(
         [
             f"{bundle}: {_counted(len(contract.tasks), 'task')}, {size:.1f} MB",
             f"largest error {parity.largest_error:.1e} of the answers' scale against float64, "
             f"{parity.repeats} runs at each of batch {sizes} on {threads} threads",
-            f"freeze gap on validation: {means or gap.get('missing', 'no metric')}",
+            *_gap(contract),
+            *_extras(contract),
             f"next: {_trial(bundle, contract)}",
         ]
     )
+
+
+def _gap(contract: "BundleContract") -> list[str]:
+    gaps = contract.metrics.get("freeze_gaps", {"": contract.metrics.get("freeze_gap", {})})
+    lines = []
+    for name, gap in gaps.items():
+        means = ", ".join(f"{metric} {value:+.4f}" for metric, value in gap.get("gap", {}).items())
+        what = f" of {name}" if name else ""
+        lines.append(f"freeze gap{what} on validation: {means or gap.get('missing', 'no metric')}")
+    return lines
+
+
+def _extras(contract: "BundleContract") -> list[str]:
+    """Precision, temperatures and applicability, where there are any."""
+    lines = []
+    if contract.precision.name != "fp32":
+        loss = ", ".join(f"{name} {value:+.4f}" for name, value in contract.precision.loss.items())
+        lines.append(f"{contract.precision.name} loses on validation: {loss or 'no metric'}")
+    if contract.calibration:
+        parts = contract.calibration.values()
+        before, after = (
+            sum(getattr(part, name) for part in parts) / len(parts) for name in ("before", "after")
+        )
+        lines.append(
+            f"calibration error on validation: {before:.4f} before, {after:.4f} after "
+            f"temperatures for {_counted(len(parts), 'task')}"
+        )
+    figure = contract.applicability
+    if figure.measure != "none":
+        lines.append(
+            f"applicability from {figure.molecules:,} training molecules; "
+            f"{100 * figure.valid_below_5_percent:.1f} % of validation is below 0.05"
+        )
+    return lines
 
 
 def _trial(bundle: Path, contract: "BundleContract") -> str:

@@ -1,6 +1,7 @@
 """``graphadapt export``: from a run folder to a bundle that answers like the run."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 from graphadapt.cli import main
 from graphadapt.cli.predict import predict as predict_command
 from graphadapt.errors import ConfigError
+from graphadapt.export.contract import read_contract
 from graphadapt.export.reference import Reference
 from graphadapt.export.run_bundle import export_run
 from graphadapt.freeze import Selection
@@ -110,9 +112,86 @@ def test_json_is_the_contract(tiny_run, tmp_path, monkeypatch):
     assert json.loads(result.stdout) == {"tasks": [], "top_m": 2}
 
 
+def test_the_adapters_form_takes_several_compositions(tiny_run, tmp_path, monkeypatch):
+    from graphadapt.export import run_bundle
+
+    calls = {}
+
+    def stand_in(run, folder, compositions, **settings):
+        calls.update(compositions)
+        return SimpleNamespace(to_text=lambda: "{}")
+
+    monkeypatch.setattr(run_bundle, "export_compositions", stand_in)
+    common = (tiny_run, "-o", tmp_path / "b", "--form", "adapters", "--json")
+    mixes = ("--composition", "both:greasy=3,potency", "--composition", "each")
+    assert export(*common, *mixes, "--tasks", "potency,greasy").exit_code == 0
+    named = {name: w.tolist() for name, w in calls.items()}
+    assert named == {"both": [0, 0.75, 0.25], "potency": [0, 0, 1], "greasy": [0, 1, 0]}
+    calls.clear()
+    assert export(*common).exit_code == 0
+    assert list(calls) == ["all", "aromatic", "greasy", "potency"]
+    result = export(*common, "--composition", "a:greasy", "--composition", "a:potency")
+    assert "two compositions are called 'a'; name each once" in result.stderr
+
+
+def test_the_sweep_writes_a_table_a_picture_and_numbers(tiny_run, tmp_path, monkeypatch):
+    from graphadapt.export import sweep
+    from graphadapt.report import trade_off
+
+    monkeypatch.setattr(trade_off, "ladder", lambda _: (Selection(top_m=1), Selection()))
+    monkeypatch.setattr(sweep, "_ROUNDS", 2)
+    result = export(tiny_run, "-o", tmp_path / "sweep", "--sweep")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert "ms, batch 32" in lines[0]
+    assert [line.split()[0] for line in lines[-2:]] == ["top_m=1", "all"]
+    names = sorted(path.name for path in (tmp_path / "sweep").iterdir())
+    assert names == ["trade_off.json", "trade_off.md", "trade_off.png"]
+    one, everything = json.loads((tmp_path / "sweep" / "trade_off.json").read_text("utf-8"))
+    assert one["parameters"] * 4 == everything["parameters"]
+    assert all(each["latency"]["1"] > 0 for each in (one, everything))
+    (tmp_path / "sweep" / "mine.txt").write_text("x")
+    result = export(tiny_run, "-o", tmp_path / "sweep", "--sweep")
+    assert "holds something other than a trade-off" in result.stderr
+
+
+def test_a_lower_precision_states_what_it_costs_and_more_is_refused(
+    tiny_run, tmp_path, monkeypatch
+):
+    from graphadapt.export import rounding, run_bundle
+
+    monkeypatch.setattr(run_bundle, "FEWEST_MOLECULES", 10)
+    monkeypatch.setitem(rounding.BOUNDS, "fp16", -1.0)
+    arguments = (tiny_run, "-o", tmp_path / "b", "--precision", "fp16", "--repeats", 1)
+    arguments += ("--form", "padded", "--triton", tmp_path / "triton")
+    refused = export(*arguments)
+    assert refused.exit_code == 1
+    assert "so nothing was written; take fp32, or --force" in refused.stderr
+    assert not list(tmp_path.iterdir())
+    result = export(*arguments, "--force")
+    assert result.exit_code == 0, result.output
+    assert "fp16 loses on validation: " in result.stdout
+    assert "applicability from " in result.stdout
+    contract = read_contract(tmp_path / "b")
+    assert (contract.form, contract.precision.name, contract.precision.forced) == (
+        "padded",
+        "fp16",
+        True,
+    )
+    assert contract.outputs == ("answers", "applicability")
+    assert (tmp_path / "triton" / "b" / "1" / "model.py").is_file()
+    verified = CliRunner().invoke(main, ["verify", str(tmp_path / "b"), "--repeats", "1"])
+    assert verified.exit_code == 0, verified.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("--composition", "greasy", "--composition", "potency"), "are for --form adapters"),
+        (("--form", "padded", "--precision", "int8"), "int8 is for CPUs and the padded form for"),
+        (("--sweep", "--top-m", 2), "--sweep tries every selection; leave"),
+        (("--triton", "models"), "--triton goes with --form padded"),
+        (("--form", "adapters", "--precision", "int8"), "adapter files are float32"),
         (("--tasks", "greasy,potenc"), "potenc"),
         (("--top-m", 2, "--mass", 0.5), "give one rule only"),
         (("--mass", 1.5), "mass=1.5 is not in (0, 1]"),

@@ -15,12 +15,13 @@ from graphadapt.data.store import TaskInfo
 from graphadapt.export.collate import collate
 from graphadapt.export.network import PlainModel
 from graphadapt.export.onnx_file import write_onnx
-from graphadapt.export.parity import Probes
+from graphadapt.export.probes import Probes
 from graphadapt.export.restate import restate
 from graphadapt.freeze import FrozenModel
 from graphadapt.graphs.batch import GraphTable
+from graphadapt.molecules.arrays import MoleculeArrays
 from graphadapt.molecules.features import FeatureBlock
-from graphadapt.molecules.featurise import MoleculeArrays, featurise_smiles
+from graphadapt.molecules.featurise import featurise_smiles
 from graphadapt.readout.features import FeatureEmbedding
 
 SMILES = (
@@ -76,6 +77,12 @@ def make_backbone() -> Callable[..., nn.Module]:
 def feature_embedding() -> FeatureEmbedding:
     """Of three counts and four other numbers."""
     return embedding_of(torch.arange(7) < 3)
+
+
+@pytest.fixture(scope="session")
+def make_embedding() -> Callable[[Sequence[bool]], FeatureEmbedding]:
+    """``make_embedding(is_count)`` at random weights."""
+    return lambda is_count: embedding_of(torch.tensor(is_count))
 
 
 def embedding_of(is_count: Tensor) -> FeatureEmbedding:

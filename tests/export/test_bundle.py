@@ -3,14 +3,19 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from graphadapt.errors import BundleError, ConfigError
 from graphadapt.export import bundle as module
-from graphadapt.export.bundle import check_target, write_bundle
+from graphadapt.export import bundle_folder
+from graphadapt.export.bundle import BundleNotes, write_bundle
+from graphadapt.export.bundle_folder import check_target
 from graphadapt.export.contract import BundleContract, FileInfo, Parity
-from graphadapt.export.parity import ParityPlan
+from graphadapt.export.probes import PROBES
 from graphadapt.export.reference import Reference
+from graphadapt.export.repeated_runs import ParityPlan, Truth
+from graphadapt.export.verify import verify_bundle
 from graphadapt.molecules.features import FeatureBlock
 from graphadapt.molecules.featurise import featurise_smiles
 from graphadapt.serve.predictor import Predictor
@@ -23,8 +28,10 @@ def without_export(monkeypatch):
     """Skip the seconds that torch takes to export, and the proof."""
     parity = {"largest_error": 0.0, "tolerance": 1e-5, "repeats": 1, "batch_sizes": (1,)}
     parity |= {"threads": (1,), "molecules": 1, "provider": "CPUExecutionProvider"}
-    monkeypatch.setattr(module, "write_onnx", lambda *_: b"onnx")
-    monkeypatch.setattr(module, "prove_parity", lambda *_, **__: Parity(**parity))
+    proven = Parity(**parity), Truth(np.zeros((len(PROBES), 2)), np.ones((len(PROBES), 2)))
+    empty = onnx.ModelProto(ir_version=9).SerializeToString()
+    monkeypatch.setattr(module, "write_onnx", lambda *_: empty)
+    monkeypatch.setattr(module, "prove_parity", lambda *_, **__: proven)
 
 
 @pytest.fixture
@@ -37,14 +44,14 @@ def test_a_bundle_answers_like_the_model_and_says_what_it_is(frozen, tmp_path):
     contract = write_bundle(
         frozen,
         folder,
-        selection={"mass": 0.9},
-        metrics={"rmse": 0.5},
-        origin={"run": "r"},
+        notes=BundleNotes(selection={"mass": 0.9}, metrics={"rmse": 0.5}, origin={"run": "r"}),
         plan=QUICK,
     )
-    assert sorted(path.name for path in folder.iterdir()) == ["bundle.json", "model.onnx"]
+    files = ["bundle.json", "model.onnx", "probes.json"]
+    assert sorted(path.name for path in folder.iterdir()) == files
     assert [path.name for path in folder.parent.iterdir()] == ["bundle"]
-    assert contract.files == {"model.onnx": FileInfo.of((folder / "model.onnx").read_bytes())}
+    assert contract.files == {name: FileInfo.of((folder / name).read_bytes()) for name in files[1:]}
+    assert verify_bundle(folder, QUICK).largest_error <= contract.parity.allowed
     predictor = Predictor(folder, threads=1)
     assert predictor.contract == contract
     assert (contract.tasks, contract.composition) == (frozen.tasks, frozen.composition)
@@ -58,7 +65,7 @@ def test_a_bundle_answers_like_the_model_and_says_what_it_is(frozen, tmp_path):
 def test_a_bundle_is_replaced(frozen, tmp_path):
     folder = tmp_path / "bundle"
     for run in ("first", "second"):
-        write_bundle(frozen, folder, origin={"run": run})
+        write_bundle(frozen, folder, notes=BundleNotes(origin={"run": run}))
         (folder / "note.txt").write_text("mine")
     assert BundleContract.from_text((folder / "bundle.json").read_text()).origin["run"] == "second"
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
@@ -93,14 +100,14 @@ def test_an_empty_folder_is_filled(frozen, tmp_path):
 @pytest.mark.usefixtures("without_export")
 def test_a_failure_leaves_the_old_bundle_as_it_was(frozen, tmp_path, monkeypatch):
     folder = tmp_path / "bundle"
-    write_bundle(frozen, folder, origin={"run": "first"})
+    write_bundle(frozen, folder, notes=BundleNotes(origin={"run": "first"}))
 
     def fail(*_):
         raise OSError("no space left")
 
-    monkeypatch.setattr(module.os, "fsync", fail)
+    monkeypatch.setattr(bundle_folder.os, "fsync", fail)
     with pytest.raises(OSError, match="no space left"):
-        write_bundle(frozen, folder, origin={"run": "second"})
+        write_bundle(frozen, folder, notes=BundleNotes(origin={"run": "second"}))
     assert BundleContract.from_text((folder / "bundle.json").read_text()).origin["run"] == "first"
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
@@ -122,10 +129,10 @@ class Stubborn:
 @pytest.mark.usefixtures("without_export")
 def test_a_bundle_that_cannot_be_put_in_place_leaves_the_old_one(frozen, tmp_path, monkeypatch):
     folder = tmp_path / "bundle"
-    write_bundle(frozen, folder, origin={"run": "first"})
+    write_bundle(frozen, folder, notes=BundleNotes(origin={"run": "first"}))
     Stubborn(monkeypatch, failing=1)
     with pytest.raises(OSError, match="Input/output"):
-        write_bundle(frozen, folder, origin={"run": "second"})
+        write_bundle(frozen, folder, notes=BundleNotes(origin={"run": "second"}))
     assert BundleContract.from_text((folder / "bundle.json").read_text()).origin["run"] == "first"
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
@@ -133,10 +140,10 @@ def test_a_bundle_that_cannot_be_put_in_place_leaves_the_old_one(frozen, tmp_pat
 @pytest.mark.usefixtures("without_export")
 def test_an_old_bundle_that_cannot_be_put_back_is_kept_and_named(frozen, tmp_path, monkeypatch):
     folder = tmp_path / "bundle"
-    write_bundle(frozen, folder, origin={"run": "first"})
+    write_bundle(frozen, folder, notes=BundleNotes(origin={"run": "first"}))
     Stubborn(monkeypatch, failing=2)
     with pytest.raises(BundleError, match=r"what was there is kept in (\S+)") as caught:
-        write_bundle(frozen, folder, origin={"run": "second"})
+        write_bundle(frozen, folder, notes=BundleNotes(origin={"run": "second"}))
     kept = Path(str(caught.value).rpartition(" ")[2])
     assert BundleContract.from_text((kept / "bundle.json").read_text()).origin["run"] == "first"
 
@@ -146,7 +153,7 @@ def test_a_link_to_a_bundle_stays_a_link(frozen, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "bundle").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     for run in ("first", "second"):
-        write_bundle(frozen, tmp_path / "bundle", origin={"run": run})
+        write_bundle(frozen, tmp_path / "bundle", notes=BundleNotes(origin={"run": run}))
     assert (tmp_path / "bundle").is_symlink()
     text = (tmp_path / "elsewhere" / "bundle.json").read_text()
     assert BundleContract.from_text(text).origin["run"] == "second"

@@ -8,6 +8,7 @@ from graphadapt.data.store import TaskInfo
 from graphadapt.errors import BundleError
 from graphadapt.export.bundle_summary import inspect_bundle
 from graphadapt.export.contract import BundleContract, FileInfo, Parity
+from graphadapt.export.contract_parts import Applicability, Bucket, Calibration, Precision
 from graphadapt.molecules.features import FeatureBlock
 
 
@@ -62,6 +63,29 @@ def test_tasks_composition_parity_and_files_are_shown(bundle):
         "graphadapt 0.1.0",
         "trainer.epochs = 3",
         "trainer.novel = 1",
+    ):
+        assert part in text
+
+
+def test_form_precision_temperature_and_applicability_are_shown_where_they_are(bundle):
+    contract = BundleContract.from_text((bundle / "bundle.json").read_text("utf-8"))
+    assert "form: merged\n" in inspect_bundle(bundle).to_text()
+    changed = replace(
+        contract,
+        form="padded",
+        buckets=(Bucket(atoms=16, slots=4, graphs=8), Bucket(atoms=32, slots=4, graphs=8)),
+        precision=Precision(name="int8", loss={"rmse": 0.0123}, bound=0.01, forced=True),
+        calibration={"toxic": Calibration(temperature=1.75, cells=90, before=0.1, after=0.05)},
+        outputs=("answers", "applicability"),
+        applicability=Applicability(measure="mahalanobis", molecules=1234, components=8),
+    )
+    (bundle / "bundle.json").write_text(changed.to_text(), encoding="utf-8")
+    text = inspect_bundle(bundle).to_text()
+    for part in (
+        "form: padded, buckets of atoms and bonds 16x4, 32x4",
+        "precision: int8, loses on validation: rmse +0.0123 (forced)",
+        "applicability: against 1,234 training molecules",
+        "1.75",
     ):
         assert part in text
 

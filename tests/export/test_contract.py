@@ -8,6 +8,7 @@ import pytest
 from graphadapt.data.store import TaskInfo
 from graphadapt.errors import BundleError
 from graphadapt.export.contract import (
+    ANSWERS,
     BUNDLE_FORMAT,
     BundleContract,
     FileInfo,
@@ -15,6 +16,14 @@ from graphadapt.export.contract import (
     fingerprint,
     is_bundle,
     read_contract,
+)
+from graphadapt.export.contract_parts import (
+    Applicability,
+    Bucket,
+    Calibration,
+    Composition,
+    Precision,
+    bucket_for,
 )
 from graphadapt.molecules.features import FeatureBlock
 
@@ -45,6 +54,69 @@ def contract() -> BundleContract:
 
 def test_text_and_back_changes_nothing(contract):
     assert BundleContract.from_text(contract.to_text()) == contract
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"form": "padded", "buckets": (Bucket(atoms=16, slots=4, graphs=64),)},
+        {
+            "form": "adapters",
+            "compositions": {
+                "all": Composition(
+                    file="0.onnx_adapter",
+                    weights={"toxic": 1.0},
+                    kept={"site": [1]},
+                    parameters=12,
+                    largest_error=1e-7,
+                    merged_error=2e-7,
+                )
+            },
+        },
+        {"precision": Precision(name="int8", loss={"rmse": 0.01}, bound=0.01, forced=True)},
+        {"calibration": {"toxic": Calibration(temperature=2, cells=9, before=0.2, after=0.1)}},
+        {
+            "outputs": ("answers", "applicability"),
+            "applicability": Applicability(measure="mahalanobis", molecules=3, components=2),
+        },
+    ],
+)
+def test_every_part_goes_to_text_and_back(contract, parts):
+    changed = replace(contract, **parts)
+    assert BundleContract.from_text(changed.to_text()) == changed
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"form": "padded"},
+        {"form": "adapters"},
+        {"buckets": (Bucket(atoms=1, slots=1, graphs=1),)},
+    ],
+)
+def test_a_form_without_its_parts_is_refused(contract, parts):
+    with pytest.raises(BundleError, match=r"form .* does not go with 0 compositions and"):
+        replace(contract, **parts)
+
+
+@pytest.mark.parametrize("outputs", [(), ("applicability",), (ANSWERS.name, "spectrum")])
+def test_outputs_nobody_knows_are_refused(contract, outputs):
+    with pytest.raises(BundleError, match="cannot answer with"):
+        replace(contract, outputs=outputs)
+
+
+def test_a_molecule_goes_to_the_smallest_bucket_that_holds_it():
+    buckets = tuple(
+        Bucket(atoms=atoms, slots=slots, graphs=8)
+        for atoms, slots in ((16, 4), (32, 4), (16, 6), (32, 6))
+    )
+    assert bucket_for(buckets, 16, 4) == buckets[0]
+    assert bucket_for(buckets, 17, 4) == buckets[1]
+    assert bucket_for(buckets, 3, 5) == buckets[2]
+    assert bucket_for(buckets, 32, 6) == buckets[3]
+    assert bucket_for(buckets, 33, 1) is None
+    with pytest.raises(BundleError, match="0 atoms, 4 slots and 1 molecules holds nothing"):
+        Bucket(atoms=0, slots=4, graphs=1)
 
 
 def test_own_columns_are_those_that_molecules_must_come_with(contract):
@@ -89,7 +161,13 @@ def test_a_foreign_text_is_named(text):
 
 def test_a_newer_format_asks_for_an_upgrade(contract):
     table = json.loads(contract.to_text()) | {"format": BUNDLE_FORMAT + 1}
-    with pytest.raises(BundleError, match=r"of format 2, .* reads up to 1; upgrade"):
+    with pytest.raises(BundleError, match=r"of format 3, .* reads 2; upgrade"):
+        BundleContract.from_text(json.dumps(table))
+
+
+def test_the_first_format_asks_for_another_export(contract):
+    table = json.loads(contract.to_text()) | {"format": 1}
+    with pytest.raises(BundleError, match=r"of format 1, .* reads 2: export again"):
         BundleContract.from_text(json.dumps(table))
 
 

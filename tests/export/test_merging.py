@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from graphadapt.export import merging
-from graphadapt.export.collate import _join
+from graphadapt.export.joined_graphs import join_graphs
 from graphadapt.export.merging import (
     distinct,
     distinct_columns,
@@ -81,7 +81,7 @@ def test_columns_that_share_a_sum_are_still_told_apart(monkeypatch):
 def test_classes_are_those_of_slow_refinement(monkeypatch, smiles, collides):
     if collides:
         monkeypatch.setattr(merging, "_mixed_sums", lambda colours, *_: np.zeros_like(colours))
-    graphs = _join([featurise_smiles(smiles), featurise_smiles("CCO")])
+    graphs = join_graphs([featurise_smiles(smiles), featurise_smiles("CCO")])
     _, kinds = distinct_columns(graphs.atoms.T)
     first, which = indistinguishable(kinds, graphs.neighbour, graphs.code)
     assert same_partition(which, slow_classes(kinds, graphs.neighbour, graphs.code))
@@ -90,7 +90,7 @@ def test_classes_are_those_of_slow_refinement(monkeypatch, smiles, collides):
 
 def test_a_benzene_ring_is_one_class_and_a_phenyl_ring_four():
     for smiles, classes in (("c1ccccc1", 1), ("Fc1ccccc1", 5), ("FC(F)(F)F", 2)):
-        graphs = _join([featurise_smiles(smiles)])
+        graphs = join_graphs([featurise_smiles(smiles)])
         _, kinds = distinct_columns(graphs.atoms.T)
         assert len(indistinguishable(kinds, graphs.neighbour, graphs.code)[0]) == classes
 

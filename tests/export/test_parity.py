@@ -11,10 +11,11 @@ import torch
 
 from graphadapt.data.store import TaskInfo
 from graphadapt.errors import BundleError
-from graphadapt.export import parity
+from graphadapt.export import parity, repeated_runs
 from graphadapt.export.contract import TOLERANCE
-from graphadapt.export.parity import BATCH_SIZES, ParityPlan, Probes, prove_parity, thread_counts
-from graphadapt.export.probes import PROBES
+from graphadapt.export.parity import prove_parity
+from graphadapt.export.probes import PROBES, Probes
+from graphadapt.export.repeated_runs import BATCH_SIZES, ParityPlan, opener, thread_counts
 from graphadapt.molecules.features import FeatureBlock
 
 
@@ -31,7 +32,10 @@ from graphadapt.molecules.features import FeatureBlock
 def test_every_answer_at_every_size_and_number_of_threads(exported, repeats):
     probes = Probes(exported.blocks)
     plan = ParityPlan(repeats=repeats)
-    found = prove_parity(exported.frozen, exported.model, exported.plain.reads, probes, plan)
+    open_file = opener(exported.model, exported.plain.outputs)
+    found, truth = prove_parity(exported.frozen, open_file, exported.plain.reads, probes, plan)
+    expected = parity.Reference(exported.frozen).answer(probes.molecules, probes.features)
+    assert np.array_equal(truth.answers, expected)
     assert found.largest_error <= TOLERANCE == 1e-5
     assert (found.repeats, found.batch_sizes) == (repeats, (1, 16, 32, 64, 256))
     assert found.threads == tuple(sorted({1, 2, os.cpu_count()}))
@@ -49,7 +53,13 @@ def test_another_model_is_found_out(exported):
     )
     plan = ParityPlan(repeats=1, batch_sizes=(1, 16), threads=(1,))
     with pytest.raises(BundleError, match=r"off by .* of the answers' scale, more than 1e-05"):
-        prove_parity(other, exported.model, exported.plain.reads, Probes(exported.blocks), plan)
+        prove_parity(
+            other,
+            opener(exported.model, exported.plain.outputs),
+            exported.plain.reads,
+            Probes(exported.blocks),
+            plan,
+        )
 
 
 LARGE = np.array([len(each.atoms) > 64 for each in Probes().molecules])
@@ -60,13 +70,16 @@ TRUTH = np.where(LARGE, 2, np.linspace(1, 2, len(PROBES)))[:, None]
 MODEL = SimpleNamespace(tasks=(TaskInfo("potency", "regression", "log10(mol/L)"),))
 
 
+NOTHING = opener(b"", ("answers",))
+
+
 class Session:
     """Answers with the truth, but wrongly once, as a race does."""
 
     def __init__(self, wrong):
         self.wrong, self.calls = wrong, 0
 
-    def run(self, _, inputs):
+    def run(self, _, inputs, __):
         self.calls += 1
         answers = TRUTH[inputs["rows"]].astype(np.float32)
         if self.calls == 37 and self.wrong is not None:
@@ -91,10 +104,10 @@ def stand_ins(monkeypatch):
     """Put sessions that go wrong at their 37th call in place of ONNX Runtime's."""
 
     def put(wrong):
-        monkeypatch.setattr(parity, "open_session", lambda *_: Session(wrong))
+        monkeypatch.setattr(repeated_runs, "open_session", lambda *_: Session(wrong))
         monkeypatch.setattr(parity, "Reference", Reference)
         monkeypatch.setattr(
-            parity, "inputs_for", lambda reads, rows, features, merge: {"rows": rows}
+            repeated_runs, "inputs_for", lambda reads, rows, features, merge: {"rows": rows}
         )
         monkeypatch.setattr(Probes, "take", lambda self, rows: (rows, None))
 
@@ -106,8 +119,11 @@ def test_one_wrong_answer_in_many_runs_is_enough(stand_ins, wrong):
     stand_ins(wrong)
     plan = ParityPlan(repeats=20, batch_sizes=(1, 2), threads=(1,))
     with pytest.raises(BundleError, match="off by"):
-        prove_parity(MODEL, b"", (), Probes(), plan)
-    assert prove_parity(MODEL, b"", (), Probes(), replace(plan, repeats=18)).largest_error < 1e-6
+        prove_parity(MODEL, NOTHING, (), Probes(), plan)
+    assert (
+        prove_parity(MODEL, NOTHING, (), Probes(), replace(plan, repeats=18))[0].largest_error
+        < 1e-6
+    )
 
 
 def test_no_more_is_asked_than_float32_can_give(stand_ins, monkeypatch):
@@ -115,9 +131,9 @@ def test_no_more_is_asked_than_float32_can_give(stand_ins, monkeypatch):
     plan = ParityPlan(repeats=20, batch_sizes=(1, 2), threads=(1,))
     monkeypatch.setattr(Reference, "float32_error", 0.3)
     with pytest.raises(BundleError, match=r"more than 1e-05 \(PyTorch in float32: 3\.00e-01\)"):
-        prove_parity(MODEL, b"", (), Probes(), plan)
+        prove_parity(MODEL, NOTHING, (), Probes(), plan)
     monkeypatch.setattr(Reference, "float32_error", 0.6)
-    found = prove_parity(MODEL, b"", (), Probes(), plan)
+    found = prove_parity(MODEL, NOTHING, (), Probes(), plan)[0]
     assert 0.5 < found.largest_error < 1.2
     assert found.float32_error == pytest.approx(0.6)
 
@@ -131,7 +147,7 @@ def test_answers_in_the_same_units_share_a_scale():
     ]
     truth = np.array([[1.0, 0.5, -4.0, 0.0], [-2.0, 0.25, 1.0, 0.0], [90.0, 1e-9, 0.0, 0.0]])
     # a and c share theirs; the molecule of 65 atoms has the largest of all, not its own
-    assert parity._scales(tasks, truth, [64, 1, 65]).tolist() == [
+    assert repeated_runs._scales(tasks, truth, [64, 1, 65]).tolist() == [
         [4.0, 0.5, 4.0, 1.0],
         [4.0, 0.5, 4.0, 1.0],
         [90.0, 0.5, 90.0, 1.0],
@@ -144,10 +160,10 @@ def test_a_huge_answer_excuses_no_other(stand_ins, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "TRUTH", truth)
     plan = ParityPlan(repeats=20, batch_sizes=(1, 2), threads=(1,))
     stand_ins(None)
-    assert prove_parity(MODEL, b"", (), Probes(), plan).largest_error < 1e-6
+    assert prove_parity(MODEL, NOTHING, (), Probes(), plan)[0].largest_error < 1e-6
     stand_ins(1.01 * 1.5)
     with pytest.raises(BundleError, match="off by"):
-        prove_parity(MODEL, b"", (), Probes(), plan)
+        prove_parity(MODEL, NOTHING, (), Probes(), plan)
 
 
 def test_what_float32_loses_is_taken_over_several_numberings(stand_ins, monkeypatch):
@@ -161,7 +177,7 @@ def test_what_float32_loses_is_taken_over_several_numberings(stand_ins, monkeypa
 
     monkeypatch.setattr(Reference, "answer", answer)
     monkeypatch.setattr(Reference, "float32_error", 0.1)
-    found = prove_parity(MODEL, b"", (), Probes(), ParityPlan(repeats=1, threads=(1,)))
+    found = prove_parity(MODEL, NOTHING, (), Probes(), ParityPlan(repeats=1, threads=(1,)))[0]
     assert found.float32_error == pytest.approx(0.01)
     assert len(seen) == 9
     assert [sorted(atoms) for atoms in seen[-1]] == [sorted(atoms) for atoms in seen[0]]
@@ -178,15 +194,6 @@ def test_renumbering_changes_no_answer(exported):
 def test_all_sizes_are_tried_by_default():
     assert BATCH_SIZES == (1, 16, 32, 64, 256)
     assert set(thread_counts()) >= {1, 2}
-
-
-def test_probes_are_small_large_and_empty():
-    sizes = [len(each.atoms) for each in Probes().molecules]
-    bonds = [len(each.bonds) for each in Probes().molecules]
-    assert min(sizes) == 1
-    assert max(sizes) >= 200
-    assert min(bonds) == 0
-    assert len(sizes) == len(PROBES) == len(set(PROBES))
 
 
 def test_own_columns_are_filled():

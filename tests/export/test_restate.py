@@ -31,7 +31,7 @@ def plain_answers(frozen, molecules, features=None, merge=True):
     arrays = collate(molecules, features, merge=merge)
     inputs = {name: torch.from_numpy(arrays[name]) for name in model.reads}
     doubles = {name: t.double() if t.is_floating_point() else t for name, t in inputs.items()}
-    return model(doubles).numpy()
+    return model(doubles)[0].numpy()
 
 
 @pytest.mark.parametrize("merge", [True, False])

@@ -1,0 +1,207 @@
+"""Several compositions of one model as one backbone file and one adapter file each.
+
+Shapes: D width, F output width, Q rank, P probe molecules, T columns of answers.
+"""
+
+import copy
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from graphadapt.adapters.sites import find_sites
+from graphadapt.errors import ConfigError
+from graphadapt.export.adapter_files import SUFFIX, run_options, write_adapter_file
+from graphadapt.export.bundle import BundleNotes, check_features, put_together, trace
+from graphadapt.export.bundle_folder import check_target
+from graphadapt.export.collate import inputs_for
+from graphadapt.export.contract import MODEL_FILE, PROBES_FILE, BundleContract, Parity
+from graphadapt.export.contract_parts import Calibration, Composition
+from graphadapt.export.network import PlainModel
+from graphadapt.export.onnx_file import leave_open
+from graphadapt.export.parity import prove_parity
+from graphadapt.export.probes import Probes
+from graphadapt.export.repeated_runs import Ask, ParityPlan, Truth, opener, share_off
+from graphadapt.export.restate import OpenMaps, restate
+from graphadapt.export.witness import Witness
+from graphadapt.freeze import FrozenModel
+from graphadapt.molecules.features import FeatureBlock
+
+__all__ = ["OpenModel", "open_model", "write_adapter_bundle"]
+
+_FORM = "adapters"
+
+Arrays = Mapping[str, NDArray[np.float32]]
+
+
+class OpenModel(NamedTuple):
+    """One file for all compositions, and what each fills it with."""
+
+    model: bytes
+    plain: PlainModel
+    adapters: Mapping[str, Arrays]
+    """By composition: the value of every weight that is left open, by its name."""
+
+
+def write_adapter_bundle(
+    compositions: Mapping[str, FrozenModel],
+    folder: str | Path,
+    *,
+    feature_blocks: Sequence[FeatureBlock] = (),
+    notes: BundleNotes | None = None,
+    calibration: Mapping[str, Mapping[str, Calibration]] | None = None,
+    plan: ParityPlan | None = None,
+    shown: bool = False,
+) -> BundleContract:
+    """Export several compositions, prove each equal to its frozen network and write the bundle.
+
+    Args:
+        compositions: the same model and tasks, frozen for each; the first is the bundle's own.
+        folder: where the bundle goes; a bundle there is replaced once the new one is complete.
+        feature_blocks: molecule-level features that the model reads.
+        notes: for the record.
+        calibration: temperatures that are in each composition's head already, by task.
+        plan: how thoroughly each composition is compared with its network.
+        shown: whether progress is shown.
+
+    Raises:
+        BundleError: if ``folder`` holds something else, or an answer is not right.
+        ConfigError: if there is nothing to switch, or the model cannot be exported.
+    """
+    folder, notes, first = Path(folder), notes or BundleNotes(), next(iter(compositions.values()))
+    check_target(folder)
+    check_features(first, feature_blocks)
+    probes = Probes(feature_blocks)
+    opened = open_model(compositions, probes)
+    files, parts, proofs, truths = {MODEL_FILE: opened.model}, {}, [], {}
+    with tempfile.TemporaryDirectory() as place:
+        for index, (name, frozen) in enumerate(compositions.items()):
+            path = Path(place) / f"{index}{SUFFIX}"
+            write_adapter_file(path, opened.adapters[name])
+            files[path.name] = path.read_bytes()
+            ask = opener(opened.model, opened.plain.outputs, partial(run_options, path))
+            parity, truth = prove_parity(frozen, ask, opened.plain.reads, probes, plan, shown=shown)
+            proofs.append(parity)
+            truths[name] = truth.answers
+            parts[name] = replace(
+                _composition(path.name, frozen, opened.adapters[name], parity),
+                merged_error=_merged_error(frozen, ask(1), probes, truth),
+                calibration=(calibration or {}).get(name, {}),
+            )
+    files[PROBES_FILE] = Witness.of(probes, truths).to_bytes()
+    return put_together(
+        folder,
+        files,
+        first,
+        opened.plain,
+        notes,
+        feature_blocks=tuple(feature_blocks),
+        form=_FORM,
+        compositions=parts,
+        parity=max(proofs, key=lambda parity: parity.largest_error),
+    )
+
+
+def open_model(compositions: Mapping[str, FrozenModel], probes: Probes) -> OpenModel:
+    """Trace the network once, and leave open what differs between compositions.
+
+    That is the factors at every site and, where norms were settled for each composition, their
+    scales and biases; where heads hold temperatures, the heads too.
+
+    Raises:
+        ConfigError: if the model has no adapters inside its backbone.
+    """
+    first = next(iter(compositions.values()))
+    if not first.corrections:
+        raise ConfigError(
+            "the model has no adapters inside its backbone, so every composition answers alike; "
+            "export the merged form"
+        )
+    moving = _norms_differ(list(compositions.values()))
+    states = {
+        name: _opened(frozen, norms_move=moving).state_dict()
+        for name, frozen in compositions.items()
+    }
+    plain = _opened(first, norms_move=moving)
+    names = [name for name in plain.state_dict() if _is_open(name, list(states.values()))]
+    shapes = {name: _shape(name, states[next(iter(states))][name]) for name in names}
+    _fill(plain, shapes)
+    model = leave_open(trace(plain, first, probes, _FORM), shapes, plain)
+    adapters = {name: {key: state[key].numpy() for key in names} for name, state in states.items()}
+    return OpenModel(model, plain, adapters)
+
+
+@torch.no_grad()
+def _opened(frozen: FrozenModel, *, norms_move: bool) -> PlainModel:
+    """The plain network of one composition, its corrections beside the weights."""
+    base = copy.deepcopy(frozen).cpu().double()
+    assert base.backbone is not None
+    factors: dict[nn.Linear, tuple[Tensor, Tensor]] = {}
+    for site, layer in find_sites(base.backbone, tuple(frozen.corrections)).items():
+        correction = frozen.corrections[site]
+        layer.weight.copy_(correction.weight)
+        factors[layer] = (correction.down.cpu().double(), correction.up.cpu().double())
+    return restate(base, maps=OpenMaps(factors, norms_move=norms_move))
+
+
+def _norms_differ(models: Sequence[FrozenModel]) -> bool:
+    first, *others = (
+        {
+            name: tensor
+            for name, tensor in model.state_dict().items()
+            if name.endswith(("running_mean", "running_var"))
+        }
+        for model in models
+    )
+    return any(not torch.equal(first[name], other[name]) for other in others for name in first)
+
+
+def _is_open(name: str, states: Sequence[Mapping[str, Tensor]]) -> bool:
+    if name.endswith((".down", ".up")):
+        return True
+    return any(not torch.equal(states[0][name], state[name]) for state in states[1:])
+
+
+def _shape(name: str, tensor: Tensor) -> tuple[int | str, ...]:
+    """The rank varies, and has a name of its own at every site."""
+    site, _, part = name.rpartition(".")
+    if part == "down":
+        return tensor.shape[0], f"{site}.rank"
+    return (f"{site}.rank", tensor.shape[1]) if part == "up" else tuple(tensor.shape)
+
+
+@torch.no_grad()
+def _fill(plain: PlainModel, shapes: Mapping[str, tuple[int | str, ...]]) -> None:
+    """Put different numbers into all that is left open, so that the exporter merges none."""
+    random = torch.Generator().manual_seed(0)
+    for name, shape in shapes.items():
+        owner, _, part = name.rpartition(".")
+        lengths = [2 if isinstance(length, str) else length for length in shape]
+        setattr(plain.get_submodule(owner), part, torch.randn(lengths, generator=random))
+
+
+def _composition(file: str, frozen: FrozenModel, arrays: Arrays, parity: Parity) -> Composition:
+    return Composition(
+        file=file,
+        weights=frozen.composition,
+        kept=frozen.kept,
+        parameters=sum(array.size for array in arrays.values()),
+        largest_error=parity.largest_error,
+        merged_error=0.0,
+    )
+
+
+def _merged_error(frozen: FrozenModel, ask: Ask, probes: Probes, truth: Truth) -> float:
+    """How far the file with its adapter is from the merged network, both in float32."""
+    merged = restate(frozen)
+    arrays = inputs_for(merged.reads, probes.molecules, probes.features)
+    inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    expected_GT = merged(inputs)[0].double().numpy()
+    return share_off(ask(arrays), expected_GT, truth.scale)

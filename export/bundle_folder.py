@@ -1,0 +1,73 @@
+"""The folder of a bundle: written whole or not at all, and never over anything else. No torch."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from graphadapt.errors import BundleError
+from graphadapt.export.contract import is_bundle
+
+__all__ = ["check_target", "write_whole"]
+
+
+def check_target(folder: Path) -> None:
+    """Refuse to write over anything that is not a bundle, or where nothing can be written.
+
+    Raises:
+        BundleError: if ``folder`` is a file, a folder of something else, the one that this process
+            works in, or in a place that is not writable.
+    """
+    whole = folder.resolve()
+    place = next(parent for parent in whole.parents if parent.exists())
+    if not place.is_dir():
+        raise BundleError(f"{folder} cannot be written: {place} is a file")
+    if not os.access(place, os.W_OK):
+        raise BundleError(f"{folder} cannot be written: {place} is read-only for this user")
+    if whole == Path.cwd() or whole in Path.cwd().parents:
+        raise BundleError(f"{folder} is the folder that you are in; name one for the bundle")
+    if not folder.exists() or is_bundle(folder):
+        return
+    if not folder.is_dir():
+        raise BundleError(f"{folder} is a file; give a folder for the bundle")
+    if any(folder.iterdir()):
+        raise BundleError(f"{folder} holds something other than a bundle; choose another folder")
+
+
+def write_whole(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write beside the target, then put the new folder in its place; the old one is never lost."""
+    folder = folder.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    old = beside / "old"
+    try:
+        fresh = beside / "new"
+        fresh.mkdir()
+        for name, content in files.items():
+            with (fresh / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        if folder.exists():
+            folder.replace(old)
+        _put_in_place(fresh, folder, old)
+    finally:
+        if folder.exists() or not old.exists():
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+def _put_in_place(fresh: Path, folder: Path, old: Path) -> None:
+    """Move the new folder, or put the old one back."""
+    try:
+        fresh.replace(folder)
+    except OSError as error:
+        if not old.exists():
+            raise
+        try:
+            old.replace(folder)
+        except OSError:
+            raise BundleError(
+                f"{folder} cannot be written ({error.strerror}); what was there is kept in {old}"
+            ) from error
+        raise

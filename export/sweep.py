@@ -1,0 +1,132 @@
+"""The whole trade-off of selection, with the latency of each rule in the adapters form.
+
+The merged form costs what the backbone costs whatever is kept, so only the adapters form can gain
+time. One file serves all rules: each is an adapter file over it.
+"""
+
+import json
+import statistics
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from graphadapt.errors import BundleError
+from graphadapt.export.adapter_bundle import open_model
+from graphadapt.export.adapter_files import SUFFIX, run_options, write_adapter_file
+from graphadapt.export.collate import inputs_for
+from graphadapt.export.probes import Probes
+from graphadapt.export.session import open_session
+from graphadapt.freeze import FrozenModel, Selection
+from graphadapt.molecules.features import FeatureBlock
+from graphadapt.report.trade_off import TradeOff, sweep_selections, task_gap_table, trade_off_table
+from graphadapt.report.trade_off_picture import draw_trade_off
+from graphadapt.run import Run
+
+__all__ = ["check_sweep_target", "sweep_run", "write_sweep"]
+
+TABLE, PICTURE, NUMBERS = "trade_off.md", "trade_off.png", "trade_off.json"
+
+_BATCHES = (1, 32)
+_ROUNDS = 15
+
+
+def sweep_run(
+    run: Run,
+    *,
+    tasks: Sequence[str] = (),
+    composition_T: Tensor | None = None,
+    rules: Sequence[Selection] = (),
+    shown: bool = True,
+) -> list[TradeOff]:
+    """Measure every rule of selection; a run without adapters inside has no latency to gain.
+
+    Args:
+        run: trained, with adapters.
+        tasks: requested task names; empty keeps all.
+        composition_T: w; default is uniform over the requested.
+        rules: of selection; default is a ladder from one adapter to all.
+        shown: whether progress is shown.
+    """
+    found, models = [], {}
+    for each, frozen in sweep_selections(
+        run, tasks=tasks, composition_T=composition_T, rules=rules, shown=shown
+    ):
+        found.append(each)
+        models[each.rule] = frozen
+    if not run.model.sites:
+        return found
+    latency = _latencies(models, run.inputs.blocks)
+    return [replace(each, latency=latency[each.rule]) for each in found]
+
+
+def check_sweep_target(folder: Path) -> None:
+    """Refuse a folder that holds something other than a sweep.
+
+    Raises:
+        BundleError: saying so.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise BundleError(f"{folder} is a file; give a folder for the trade-off")
+    others = {path.name for path in folder.iterdir()} - {TABLE, PICTURE, NUMBERS}
+    if others:
+        raise BundleError(f"{folder} holds something other than a trade-off; choose another folder")
+
+
+def write_sweep(folder: Path, found: Sequence[TradeOff], title: str) -> None:
+    """Write the trade-off as tables, means first and then every task, a picture and JSON."""
+    check_sweep_target(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    draw_trade_off(folder / PICTURE, found, title)
+    tables = [
+        trade_off_table(found, markdown=True),
+        *(task_gap_table(found, metric, markdown=True) for metric in found[0].gap.soft),
+    ]
+    (folder / TABLE).write_text("\n\n".join(tables) + "\n", encoding="utf-8")
+    rows = [each.to_dict() for each in found]
+    (folder / NUMBERS).write_text(json.dumps(rows, indent=1), encoding="utf-8")
+
+
+def _latencies(
+    models: Mapping[str, FrozenModel], blocks: Sequence[FeatureBlock]
+) -> dict[str, dict[str, float]]:
+    """Median milliseconds of a run, by rule and batch size; rules take turns in every round."""
+    probes = Probes(blocks)
+    opened = open_model(models, probes)
+    session = open_session(opened.model)
+    ordinary = np.flatnonzero([len(each.atoms) <= 64 for each in probes.molecules])
+    inputs = {
+        size: inputs_for(opened.plain.reads, *probes.take(ordinary[-size:])) for size in _BATCHES
+    }
+    times: dict[str, dict[str, list[float]]] = {
+        rule: {str(size): [] for size in _BATCHES} for rule in models
+    }
+    with tempfile.TemporaryDirectory() as place:
+        options = {}
+        for index, (rule, arrays) in enumerate(opened.adapters.items()):
+            path = Path(place) / f"{index}{SUFFIX}"
+            write_adapter_file(path, arrays)
+            options[rule] = run_options(path)
+        for _ in range(_ROUNDS):
+            for rule in models:
+                for size in _BATCHES:
+                    seconds = _seconds(session, inputs[size], options[rule])
+                    times[rule][str(size)].append(1e3 * seconds)
+        options.clear()
+    return {
+        rule: {size: statistics.median(held) for size, held in sizes.items()}
+        for rule, sizes in times.items()
+    }
+
+
+def _seconds(session: Any, inputs: Mapping[str, Any], options: Any) -> float:
+    start = perf_counter()
+    session.run(None, inputs, options)
+    return perf_counter() - start

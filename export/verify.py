@@ -1,0 +1,166 @@
+"""A bundle held against its contract, its own probe answers and the rules of its format. No torch.
+
+Shapes: P probe molecules, T columns of answers.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graphadapt.errors import BundleError, DependencyError
+from graphadapt.export.adapter_files import check_adapter_file, run_options
+from graphadapt.export.bundle_files import read_bundle_files
+from graphadapt.export.contract import (
+    BUNDLE_FORMAT,
+    CONTRACT_FILE,
+    MODEL_FILE,
+    PROBES_FILE,
+    TOLERANCE,
+    BundleContract,
+)
+from graphadapt.export.probes import Probes
+from graphadapt.export.repeated_runs import (
+    ParityPlan,
+    largest_error,
+    opener,
+    thread_counts,
+    truth_of,
+)
+from graphadapt.export.witness import ALONE, Witness
+
+__all__ = ["Verification", "verify_bundle"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verification:
+    """What was checked, all of it sound."""
+
+    folder: str
+    checks: Mapping[str, str]
+    """What was looked at, and what was found."""
+
+    largest_error: float
+    """Of any answer of any run, as a share of the answers' scale."""
+
+    runs: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "folder": self.folder,
+            "checks": dict(self.checks),
+            "largest_error": self.largest_error,
+            "runs": self.runs,
+        }
+
+
+def verify_bundle(
+    folder: str | Path, plan: ParityPlan | None = None, *, shown: bool = False
+) -> Verification:
+    """Check a bundle's files, its model and its answers on this machine.
+
+    Args:
+        folder: of a bundle.
+        plan: how often the probe molecules are answered; its tolerance is that of the bundle.
+        shown: whether progress is shown.
+
+    Raises:
+        BundleError: naming the first thing that is not as it should be.
+        DependencyError: if onnx or ONNX Runtime is missing.
+    """
+    folder, plan = Path(folder), plan or ParityPlan()
+    contract, contents = read_bundle_files(folder)
+    checks = {"files": _listed(folder, contract)}
+    try:
+        check_against = importlib.import_module("graphadapt.export.onnx_check").check_against
+    except ModuleNotFoundError as error:
+        raise DependencyError(
+            f"verification needs {error.name}; run: pip install {error.name}"
+        ) from error
+    proto = check_against(contents[MODEL_FILE], contract)
+    checks["model"] = (
+        f"valid, {len(proto.graph.node)} nodes of allowed operators, opset {contract.opset}, "
+        f"{contract.parameters:,} numbers"
+    )
+    for name, each in contract.compositions.items():
+        check_adapter_file(folder / each.file, proto, each)
+        checks[f"composition {name}"] = f"{each.file}, {each.parameters:,} numbers"
+    checks["tasks"] = f"{len(contract.tasks)} with their units, as the model says"
+    worst = _repeated(folder, contract, contents, plan, shown=shown)
+    runs = _runs(plan) * max(1, len(contract.compositions))
+    checks["answers"] = (
+        f"off by {worst:.1e} of their scale in {runs:,} runs, {_allowed(contract):.0e} allowed"
+    )
+    return Verification(folder=str(folder), checks=checks, largest_error=worst, runs=runs)
+
+
+def _listed(folder: Path, contract: BundleContract) -> str:
+    """How many files are intact, and which the contract does not speak of."""
+    known = {*contract.files, CONTRACT_FILE}
+    others = sorted(path.name for path in folder.iterdir() if path.name not in known)
+    beside = f"; not part of it: {', '.join(others)}" if others else ""
+    return (
+        f"{len(contract.files)} intact by sha256, contract of format {BUNDLE_FORMAT} intact{beside}"
+    )
+
+
+def _repeated(
+    folder: Path,
+    contract: BundleContract,
+    contents: Mapping[str, bytes],
+    plan: ParityPlan,
+    *,
+    shown: bool,
+) -> float:
+    """The largest error over all compositions; more than the bundle allows is refused."""
+    if PROBES_FILE not in contents:
+        raise BundleError(f"{folder}: the contract names no {PROBES_FILE}; export again")
+    witness = Witness.from_bytes(contents[PROBES_FILE])
+    probes = Probes(contract.feature_blocks, witness.smiles, witness.columns)
+    width = len(contract.tasks) + len(contract.outputs) - 1
+    worst = 0.0
+    for name, options in _open_options(folder, contract).items():
+        answers_PT = witness.answers.get(name, np.empty((0, 0)))
+        if answers_PT.shape[1:] != (width,):
+            raise BundleError(f"{folder}: {PROBES_FILE} does not answer {name or 'all tasks'}")
+        truth = truth_of(contract.tasks, answers_PT, probes)
+        open_file = opener(contents[MODEL_FILE], contract.outputs, options)
+        error = largest_error(open_file, contract.reads, probes, truth, plan, shown=shown)
+        worst = max(worst, error)
+    if not worst <= _allowed(contract):
+        raise BundleError(
+            f"{folder}: answers are off by {worst:.2e} of their scale on this machine, more than "
+            f"{_allowed(contract):.0e}; the bundle was made with {_made_with(contract)}"
+        )
+    return worst
+
+
+def _open_options(folder: Path, contract: BundleContract) -> dict[str, Callable[[], Any] | None]:
+    """Options of a run for every composition."""
+    if not contract.compositions:
+        return {ALONE: None}
+    return {
+        name: partial(run_options, folder / each.file)
+        for name, each in contract.compositions.items()
+    }
+
+
+def _allowed(contract: BundleContract) -> float:
+    """A file of lower precision may be off by twice what it was when it was written."""
+    if contract.precision.name == "fp32":
+        return contract.parity.allowed
+    return max(TOLERANCE, 2 * contract.parity.largest_error)
+
+
+def _runs(plan: ParityPlan) -> int:
+    return plan.repeats * len(plan.batch_sizes) * len(plan.threads or thread_counts())
+
+
+def _made_with(contract: BundleContract) -> str:
+    packages = ("onnxruntime", "rdkit", "numpy")
+    return ", ".join(f"{name} {contract.versions.get(name, 'unknown')}" for name in packages)

@@ -1,0 +1,158 @@
+"""What an ONNX file may hold: refused by name, each on a model small enough to read."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from graphadapt.data.store import TaskInfo
+from graphadapt.errors import BundleError
+from graphadapt.export.contract import OPSET, BundleContract, FileInfo, Parity
+from graphadapt.export.onnx_check import check_against, check_model, count_numbers, metadata_of
+
+
+def floats(name, *values):
+    return helper.make_tensor(name, TensorProto.FLOAT, [len(values)], values)
+
+
+CAST = helper.make_node("Cast", ["atom_graph"], ["cast"], to=TensorProto.FLOAT)
+COLUMN = helper.make_node("Unsqueeze", ["cast", "last"], ["answers"])
+RAW = onnx.numpy_helper.from_array(np.ones(1, np.float32), "w")
+LAST = helper.make_tensor("last", TensorProto.INT64, [1], [1])
+
+
+def model_of(
+    nodes=(CAST, COLUMN), weights=(LAST,), *, opset=OPSET, shape=("atoms",), output="answers"
+):
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info("atom_graph", TensorProto.INT64, shape)],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["graphs", 1])],
+        weights,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+
+
+def test_a_sound_model_passes():
+    check_model(model_of(), ("atom_graph",))
+
+
+def scaled(*nodes, weights):
+    """The model with something between its two nodes, from ``cast`` to ``scaled``."""
+    column = helper.make_node("Unsqueeze", ["scaled", "last"], ["answers"])
+    return model_of((CAST, *nodes, column), (LAST, *weights))
+
+
+def outside():
+    model = scaled(helper.make_node("Mul", ["cast", "w"], ["scaled"]), weights=[RAW])
+    weight = model.graph.initializer[1]
+    onnx.external_data_helper.set_external_data(weight, "elsewhere.bin")
+    return model
+
+
+def replaceable():
+    model = scaled(helper.make_node("Mul", ["cast", "w"], ["scaled"]), weights=[floats("w", 2.0)])
+    model.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [1]))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (model_of(output="other"), "invalid"),
+        (model_of(opset=17), r"needs operator sets \{'': 17\}, not 18"),
+        (model_of(shape=(5,)), r"array atom_graph .* fixed to \[5\]"),
+        (
+            scaled(
+                helper.make_node("ScatterElements", ["zeros", "atom_graph", "cast"], ["scaled"]),
+                weights=[floats("zeros", 0.0, 0.0)],
+            ),
+            r"holds ScatterElements; only .* are safe",
+        ),
+        (
+            scaled(
+                helper.make_node("Add", ["w", "w"], ["twice"]),
+                helper.make_node("Mul", ["cast", "twice"], ["scaled"]),
+                weights=[floats("w", 2.0)],
+            ),
+            "Add of w, w is computed in every run, and is always the same",
+        ),
+        (model_of(weights=(LAST, floats("head.other", 1.0))), "nothing reads .* head.other"),
+        (outside(), "invalid|outside of the file"),
+        (replaceable(), "weights w can be replaced from outside"),
+    ],
+)
+def test_a_model_off_the_rules_is_refused(model, message):
+    with pytest.raises(BundleError, match=message):
+        check_model(model, ("atom_graph",))
+
+
+def test_what_may_be_replaced_is_for_the_adapters_form():
+    check_model(replaceable(), ("atom_graph",), form="adapters")
+
+
+def test_other_arrays_are_refused():
+    with pytest.raises(BundleError, match=r"has arrays \['atom_graph', 'answers'\], not \['feat"):
+        check_model(model_of(), ("features",))
+
+
+@pytest.fixture
+def contract():
+    return BundleContract(
+        tasks=(TaskInfo("potency", "regression", "nM"),),
+        composition={"potency": 1.0},
+        reads=("atom_graph",),
+        most_bonds=64,
+        parity=Parity(
+            largest_error=0.0,
+            tolerance=1e-5,
+            repeats=1,
+            batch_sizes=(1,),
+            threads=(1,),
+            molecules=1,
+            provider="CPUExecutionProvider",
+        ),
+        files={"model.onnx": FileInfo(1, "")},
+    )
+
+
+def signed(contract, model=None):
+    model = model or model_of()
+    about = metadata_of(contract.tasks, contract.form, contract.featurisation_version)
+    helper.set_model_props(model, about)
+    return model.SerializeToString()
+
+
+def test_a_model_that_its_contract_describes_passes(contract):
+    assert check_against(signed(contract), contract).graph.name == "graph"
+
+
+def test_a_model_of_other_tasks_or_units_is_not_the_contract_s(contract):
+    model = signed(contract)
+    other = replace(contract, tasks=(TaskInfo("potency", "regression", "µM"),))
+    with pytest.raises(BundleError, match=r'"nM".* the contract .*"µM".* different bundles'):
+        check_against(model, other)
+    with pytest.raises(BundleError, match=r"says of itself .*=nothing, the contract"):
+        check_against(model_of().SerializeToString(), contract)
+
+
+def test_a_model_of_another_number_of_columns_is_refused(contract):
+    two = replace(contract, tasks=(*contract.tasks, TaskInfo("toxic", "binary")))
+    with pytest.raises(BundleError, match="answers 1 tasks, the contract 2"):
+        check_against(signed(two), two)
+
+
+def test_numbers_that_nobody_stated_are_refused(contract):
+    model = scaled(helper.make_node("Mul", ["cast", "w"], ["scaled"]), weights=[floats("w", 2.0)])
+    assert count_numbers(model) == 1
+    with pytest.raises(BundleError, match="holds 1 numbers where the contract states 0"):
+        check_against(signed(contract, model), contract)
+    check_against(signed(contract, model), replace(contract, parameters=1))
+
+
+def test_what_is_no_model_is_refused(contract):
+    with pytest.raises(BundleError, match="is no ONNX file"):
+        check_against(b"\xff not a model", contract)
