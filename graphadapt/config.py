@@ -3,15 +3,11 @@
 Each section of the file is one dataclass here. Unknown keys fail and name the nearest known one.
 """
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
-from graphadapt.errors import ConfigError
-from graphadapt.presets import read_settings
-from graphadapt.typed_tables import build_table, with_values
+from graphadapt.training_config import TrainerConfig, TrainingSettings
+from graphadapt.typed_tables import require
 
 __all__ = [
     "AdapterConfig",
@@ -25,13 +21,7 @@ __all__ = [
     "RoutingConfig",
     "RunConfig",
     "SamplerConfig",
-    "TrainerConfig",
 ]
-
-
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise ConfigError(message)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +38,7 @@ class DataConfig:
     """Share of training molecules whose cells become validation where the split has none."""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             0 < self.validation_fraction < 1,
             f"data.validation_fraction={self.validation_fraction} is not between 0 and 1",
         )
@@ -75,13 +65,17 @@ class FeatureConfig:
     alone; 0 keeps both always."""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             len(self.hidden) > 0 and all(width > 0 for width in self.hidden),
             f"features.hidden={list(self.hidden)} needs at least one positive width",
         )
+        require(
+            len(set(self.blocks)) == len(self.blocks),
+            f"features.blocks={list(self.blocks)} names one twice; a block is joined once",
+        )
         for name in ("dropout", "input_dropout", "graph_share"):
             value = getattr(self, name)
-            _require(0 <= value < 1, f"features.{name}={value} is not in [0, 1)")
+            require(0 <= value < 1, f"features.{name}={value} is not in [0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,10 +117,10 @@ class BackboneConfig:
     installation can run on the device."""
 
     def __post_init__(self) -> None:
-        _require(self.layers >= 1, f"backbone.layers must be at least 1, got {self.layers}")
-        _require(self.width >= 1, f"backbone.width must be at least 1, got {self.width}")
-        _require(0 <= self.dropout < 1, f"backbone.dropout={self.dropout} is not in [0, 1)")
-        _require(
+        require(self.layers >= 1, f"backbone.layers must be at least 1, got {self.layers}")
+        require(self.width >= 1, f"backbone.width must be at least 1, got {self.width}")
+        require(0 <= self.dropout < 1, f"backbone.dropout={self.dropout} is not in [0, 1)")
+        require(
             (self.train == "partly") == bool(self.train_layers),
             "backbone.train_layers and backbone.train='partly' go together: give both or neither",
         )
@@ -152,11 +146,16 @@ class AdapterConfig:
     """Whether the readout is a site, where every task keeps its own weights."""
 
     def __post_init__(self) -> None:
-        _require(self.count >= 0, f"adapters.count must be at least 0, got {self.count}")
-        _require(self.rank >= 1, f"adapters.rank must be at least 1, got {self.rank}")
-        _require(
+        require(self.count >= 0, f"adapters.count must be at least 0, got {self.count}")
+        require(self.rank >= 1, f"adapters.rank must be at least 1, got {self.rank}")
+        require(
             self.count == 0 or self.readout or bool(self.sites),
             "adapters.count > 0 needs somewhere to sit: set adapters.sites or adapters.readout",
+        )
+        require(
+            self.count > 0 or not self.sites,
+            f"adapters.count=0 leaves nothing to put at adapters.sites={list(self.sites)}: raise "
+            "the one or empty the other",
         )
 
 
@@ -178,13 +177,13 @@ class RelationConfig:
     """m, edges kept per task before symmetrising."""
 
     def __post_init__(self) -> None:
-        _require(self.shrinkage >= 0, f"relation shrinkage={self.shrinkage} is negative")
-        _require(
+        require(self.shrinkage >= 0, f"relation shrinkage={self.shrinkage} is negative")
+        require(
             self.minimum_overlap >= 2,
             f"relation minimum_overlap={self.minimum_overlap}: a correlation needs at least 2",
         )
-        _require(self.neighbours >= 1, f"relation neighbours={self.neighbours}: use at least 1")
-        _require(
+        require(self.neighbours >= 1, f"relation neighbours={self.neighbours}: use at least 1")
+        require(
             (self.kind == "file") == bool(self.file),
             "relation kind='file' and the setting 'file' go together: give both or neither",
         )
@@ -219,9 +218,9 @@ class PriorConfig:
     """Whether tasks and adapters exchange messages before routing."""
 
     def __post_init__(self) -> None:
-        _require(self.width >= 1, f"prior.width must be at least 1, got {self.width}")
-        _require(self.layers >= 0, f"prior.layers must be at least 0, got {self.layers}")
-        _require(self.free >= 0, f"prior.free={self.free} is negative")
+        require(self.width >= 1, f"prior.width must be at least 1, got {self.width}")
+        require(self.layers >= 0, f"prior.layers must be at least 0, got {self.layers}")
+        require(self.free >= 0, f"prior.free={self.free} is negative")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -235,8 +234,8 @@ class RoutingConfig:
     """θ: smaller weights become zero, the largest always stays."""
 
     def __post_init__(self) -> None:
-        _require(self.temperature > 0, f"routing.temperature={self.temperature} must be above 0")
-        _require(0 <= self.threshold < 1, f"routing.threshold={self.threshold} is not in [0, 1)")
+        require(self.temperature > 0, f"routing.temperature={self.temperature} must be above 0")
+        require(0 <= self.threshold < 1, f"routing.threshold={self.threshold} is not in [0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -258,7 +257,7 @@ class ObjectiveConfig:
     def __post_init__(self) -> None:
         for name in ("consistency", "balance", "entropy"):
             value = getattr(self, name)
-            _require(value >= 0, f"objective.{name}={value} is negative")
+            require(value >= 0, f"objective.{name}={value} is negative")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -276,9 +275,9 @@ class SamplerConfig:
     """Share of steps whose S is a uniform random set; the rest take all tasks."""
 
     def __post_init__(self) -> None:
-        _require(self.batch_size >= 2, f"sampler.batch_size={self.batch_size}: use at least 2")
-        _require(self.task_count >= 1, f"sampler.task_count={self.task_count}: use at least 1")
-        _require(
+        require(self.batch_size >= 2, f"sampler.batch_size={self.batch_size}: use at least 2")
+        require(self.task_count >= 1, f"sampler.task_count={self.task_count}: use at least 1")
+        require(
             min(self.neighbourhood, self.random) >= 0 and self.neighbourhood + self.random <= 1,
             f"sampler.neighbourhood={self.neighbourhood} and sampler.random={self.random} "
             "must be shares that add up to at most 1",
@@ -286,60 +285,7 @@ class SamplerConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrainerConfig:
-    """Steps, optimiser, precision, saving."""
-
-    epochs: int = 50
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    warmup: float = 0.05
-    """Share of all steps over which the learning rate rises; a cosine follows."""
-
-    final_rate: float = 0.01
-    """Learning rate at the end, as a share of ``learning_rate``."""
-
-    clip: float = 1.0
-    """Largest norm of the gradient; 0 leaves it alone."""
-
-    average: float = 0.0
-    """Decay of the moving average of weights that is evaluated and saved; 0 is none."""
-
-    patience: int = 0
-    """Epochs without a better validation metric before stopping; 0 never stops early."""
-
-    keep: Literal["best", "last"] = "best"
-    """Which checkpoint the run is judged by and exported from."""
-
-    evaluate_every: int = 1
-    """Epochs between validations."""
-
-    checkpoint_seconds: float = 60.0
-    """Least time between two saves of the last checkpoint inside an epoch."""
-
-    cache_gb: float = 4.0
-    """Most memory, in 10^9 bytes, for what frozen layers say of every molecule; what would need
-    more is computed anew in every step."""
-
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = 0
-    """CPU threads of torch; 0 leaves torch's own choice."""
-
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        _require(self.epochs >= 1, f"trainer.epochs must be at least 1, got {self.epochs}")
-        _require(
-            self.learning_rate > 0, f"trainer.learning_rate={self.learning_rate} must be above 0"
-        )
-        _require(0 <= self.warmup < 1, f"trainer.warmup={self.warmup} is not in [0, 1)")
-        _require(0 <= self.average < 1, f"trainer.average={self.average} is not in [0, 1)")
-        _require(self.cache_gb >= 0, f"trainer.cache_gb={self.cache_gb} is negative")
-        _require(self.evaluate_every >= 1, "trainer.evaluate_every must be at least 1")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunConfig:
+class RunConfig(TrainingSettings):
     """Everything one training run depends on."""
 
     data: DataConfig = field(default_factory=DataConfig)
@@ -354,34 +300,11 @@ class RunConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.backbone.kind != "none" or bool(self.features.blocks),
             "backbone.kind='none' leaves nothing to read: set features.blocks",
         )
-        _require(
+        require(
             self.backbone.kind != "none" or not self.adapters.sites,
             "adapters.sites name backbone layers, but backbone.kind is 'none'",
         )
-
-    @classmethod
-    def from_toml(cls, source: str | Path) -> "RunConfig":
-        """Read a TOML file, or the preset of that name.
-
-        Raises:
-            ConfigError: if it is neither, is not TOML, or holds an unknown or unusable setting.
-        """
-        return cls.from_dict(read_settings(source))
-
-    @classmethod
-    def from_dict(cls, table: Mapping[str, Any]) -> "RunConfig":
-        """Build from nested tables, as TOML or JSON gives them."""
-        return build_table(cls, table)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Nested plain tables that :meth:`from_dict` reads back."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return plain
-
-    def with_settings(self, settings: Mapping[str, Any]) -> "RunConfig":
-        """Replace settings named by dotted path, such as ``{"trainer.epochs": 3}``."""
-        return type(self).from_dict(with_values(self.to_dict(), settings))

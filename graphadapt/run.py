@@ -11,12 +11,11 @@
 Shapes: G molecules, T tasks.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -27,7 +26,7 @@ from graphadapt.config import RelationConfig, RunConfig
 from graphadapt.data.bundled import BUNDLED, open_store
 from graphadapt.data.dataset import Dataset
 from graphadapt.data.sampler import TaskSampler
-from graphadapt.errors import CheckpointError, ConfigError
+from graphadapt.errors import ConfigError
 from graphadapt.graphs.batch import GraphTable
 from graphadapt.model import ComposedModel
 from graphadapt.objective.metrics import Evaluation
@@ -37,23 +36,27 @@ from graphadapt.readout.scaling import TargetScaling
 from graphadapt.relation.build import build_relation
 from graphadapt.relation.matrix import Relation
 from graphadapt.routing.composition import uniform_composition
-from graphadapt.trainer.checkpoint import load_tensors, write_text
 from graphadapt.trainer.distributed import Workers
 from graphadapt.trainer.feed import Feed
 from graphadapt.trainer.fine_tuning import FineTuning
-from graphadapt.trainer.loop import Trainer, TrainerState
+from graphadapt.trainer.loop import Trainer
 from graphadapt.trainer.precision import resolve_device, resolve_precision
-from graphadapt.trainer.run_folder import BEST, LAST, METRICS, check_new_folder
-from graphadapt.trainer.start_weights import model_tensors, start_backbone, whole_weights_path
+from graphadapt.trainer.run_folder import FINE_TUNING, LAST, RunKind, check_new_folder
+from graphadapt.trainer.start_weights import start_backbone, whole_weights_path
+from graphadapt.trainer.training_run import TrainingRun
 
 __all__ = ["Run"]
 
 CONSUMERS = ("prior", "sampler", "regulariser")
+RELATIONS = "relation"
 
 
 @dataclass
-class Run:
+class Run(TrainingRun[RunConfig]):
     """One training run, new or opened from its folder."""
+
+    kind: ClassVar[RunKind] = FINE_TUNING
+    settings_class: ClassVar[type[Any]] = RunConfig
 
     folder: Path
     config: RunConfig
@@ -75,8 +78,8 @@ class Run:
         """
         workers = workers or Workers()
         if workers.is_first:
-            check_new_folder(folder, {"config.json", "inputs.json", "relation", METRICS, BEST})
-        config = _with_precision(_with_whole_paths(config), workers)
+            check_new_folder(folder, cls.kind, {RELATIONS})
+        config = cls._resolved(config, workers)
         dataset = _open_dataset(config)
         relations = _build_relations(config, dataset)
         inputs = ModelInputs(dataset.tasks, dataset.feature_blocks(config.features.blocks))
@@ -87,13 +90,10 @@ class Run:
         run = cls(folder, config, inputs, relations, model)
         run.__dict__["dataset"] = dataset
         if workers.is_first:
-            run._write_settings()
+            for name, relation in relations.items():
+                relation.save(folder / RELATIONS / name)
+            run._write_settings(inputs)
         return run
-
-    @staticmethod
-    def settings(folder: str | Path) -> RunConfig:
-        """Settings of the run in a folder, without loading anything else."""
-        return _read_settings(Path(folder))[0]
 
     @classmethod
     def open(cls, folder: str | Path, weights: str | None = None) -> "Run":
@@ -108,8 +108,8 @@ class Run:
             CheckpointError: if the folder holds no run, or no checkpoint of that name.
         """
         folder = Path(folder)
-        config, inputs = _read_settings(folder)
-        relations = {name: Relation.load(folder / "relation" / name) for name in CONSUMERS}
+        config, inputs = cls._read_settings(folder)
+        relations = {name: Relation.load(folder / RELATIONS / name) for name in CONSUMERS}
         weights = weights or config.trainer.keep
         if weights == "none":
             torch.manual_seed(config.trainer.seed)
@@ -120,31 +120,9 @@ class Run:
             if not (folder / LAST).exists():  # stopped before its first checkpoint
                 _start_backbone(model, config)
         else:
-            _load_model(model, folder, weights)
+            run._load(weights)
         model.eval()
         return run
-
-    @classmethod
-    def trained(cls, config: RunConfig, folder: Path, *, shown: bool = True) -> "Run":
-        """The run of these settings in this folder, trained to its end.
-
-        One that was stopped goes on, one that is finished is opened.
-
-        Raises:
-            CheckpointError: if the folder holds a run of other settings, or something else.
-        """
-        if not (folder / LAST).exists():
-            cls.create(config, folder).train(shown=shown)
-            return cls.open(folder)
-        found = cls.settings(folder)
-        decided = {"trainer.precision": found.trainer.precision}  # a run decides `auto`
-        if found != _with_whole_paths(config).with_settings(decided):
-            raise CheckpointError(
-                f"{folder} holds a run of other settings; remove it or choose another folder"
-            )
-        if not load_tensors(folder / LAST)[1]["finished"]:
-            cls.open(folder, "none").train(resume=True, shown=shown)
-        return cls.open(folder)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -183,35 +161,15 @@ class Run:
         cells = self.dataset.cells(part)[rows]
         return score_cells(self.dataset, answers.cpu().numpy(), rows, cells)
 
-    def train(
-        self, *, resume: bool = False, workers: Workers | None = None, shown: bool = True
-    ) -> TrainerState:
-        """Train to the end, or go on from the last checkpoint.
-
-        Raises:
-            Interrupted: after Ctrl-C, once the last checkpoint is written.
-        """
-        if self.config.trainer.threads:
-            torch.set_num_threads(self.config.trainer.threads)
-        workers = workers or Workers()
-        self._freeze_backbone()
-        trainer = Trainer(
-            self._learner(workers), self.config.trainer, self.folder, workers=workers, shown=shown
-        )
-        if resume:
-            trainer.resume()
-        limit = self.config.trainer.cache_gb * 1e9
-        self.feed.remember_what_stays(self.model, limit, shown=shown and workers.is_first)
-        return trainer.fit()
-
-    def _learner(self, workers: Workers) -> FineTuning:
+    def learner(self, processes: int = 1) -> FineTuning:
+        """The model with its molecules on the run's device; moves the model there."""
         config, data, feed = self.config, self.dataset, self.feed
         sampler = TaskSampler(
             data.cells("train"),
             self.relations["sampler"].weights,
             config.sampler,
             config.trainer.seed,
-            workers.world,
+            processes,
         )
         objective = Objective(
             config.objective,
@@ -221,36 +179,28 @@ class Run:
         )
         return FineTuning(self.model, feed, sampler, objective, lambda: self.evaluate("valid"))
 
-    def _freeze_backbone(self) -> None:
+    def trainer(
+        self, *, resume: bool = False, workers: Workers | None = None, shown: bool = True
+    ) -> Trainer:
+        """As of every run; what frozen layers say of the molecules is remembered already."""
         backbone, settings = self.model.backbone, self.config.backbone
-        if backbone is None or settings.train == "all":
-            return
-        set_trainable(backbone, settings.train_layers)
+        if backbone is not None and settings.train != "all":
+            set_trainable(backbone, settings.train_layers)
+        trainer = super().trainer(resume=resume, workers=workers, shown=shown)
+        limit = self.config.trainer.cache_gb * 1e9
+        self.feed.remember_what_stays(self.model, limit, shown=trainer.shown)
+        return trainer
 
-    def _write_settings(self) -> None:
-        for name, relation in self.relations.items():
-            relation.save(self.folder / "relation" / name)
-        write_text(self.folder / "inputs.json", json.dumps(self.inputs.to_dict(), indent=1))
-        write_text(self.folder / "config.json", json.dumps(self.config.to_dict(), indent=1))
-
-
-def _with_whole_paths(config: RunConfig) -> RunConfig:
-    """Make paths absolute, so that a run opens from wherever it is asked for."""
-    named = {
-        "data.store": "" if config.data.store == BUNDLED else config.data.store,
-        **{f"relation.{name}.file": getattr(config.relation, name).file for name in CONSUMERS},
-    }
-    whole = {name: str(Path(text).resolve()) for name, text in named.items() if text}
-    return config.with_settings(
-        {**whole, "backbone.weights": whole_weights_path(config.backbone.weights)}
-    )
-
-
-def _with_precision(config: RunConfig, workers: Workers) -> RunConfig:
-    """Decide ``auto`` once, so that a resumed run computes as it began."""
-    device = resolve_device(config.trainer.device)
-    precision = workers.agree(resolve_precision(config.trainer.precision, device))
-    return config.with_settings({"trainer.precision": precision})
+    @staticmethod
+    def _with_whole_paths(config: RunConfig) -> RunConfig:
+        named = {
+            "data.store": "" if config.data.store == BUNDLED else config.data.store,
+            **{f"relation.{name}.file": getattr(config.relation, name).file for name in CONSUMERS},
+        }
+        whole = {name: str(Path(text).resolve()) for name, text in named.items() if text}
+        return config.with_settings(
+            {**whole, "backbone.weights": whole_weights_path(config.backbone.weights)}
+        )
 
 
 def _open_dataset(config: RunConfig) -> Dataset:
@@ -285,20 +235,6 @@ def _fit_constants(model: ComposedModel, dataset: Dataset, inputs: ModelInputs) 
         model.features.scale.copy_(scale_M)
 
 
-def _load_model(model: ComposedModel, folder: Path, which: str) -> None:
-    if which not in ("best", "last"):
-        raise ConfigError(f"no checkpoint called {which!r}; use best or last")
-    path = folder / (BEST if which == "best" else LAST)
-    if not path.exists():
-        other = folder / (LAST if which == "best" else BEST)
-        hint = f"use its {other.name}" if other.exists() else "train the run first"
-        raise CheckpointError(f"{folder} has no {path.name} yet; {hint}")
-    try:
-        model.load_state_dict(model_tensors(path))
-    except RuntimeError as error:
-        raise CheckpointError(f"{path} does not fit its own settings: {error}") from error
-
-
 def _start_backbone(model: ComposedModel, config: RunConfig) -> None:
     """Start the backbone from the weights that are named, if any are."""
     settings = config.backbone
@@ -313,25 +249,3 @@ def _start_backbone(model: ComposedModel, config: RunConfig) -> None:
         )
     if settings.weights:
         start_backbone(model.backbone, settings)
-
-
-def _read_settings(folder: Path) -> tuple[RunConfig, ModelInputs]:
-    try:
-        config = _table(folder / "config.json")
-        inputs = ModelInputs.from_dict(_table(folder / "inputs.json"))
-    except FileNotFoundError as error:
-        missing = Path(error.filename).name
-        raise CheckpointError(f"{folder} is no run folder: it has no {missing}") from error
-    except KeyError as error:
-        raise CheckpointError(f"{folder} is damaged: its inputs.json lacks {error}") from error
-    except (OSError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder} is damaged, or no run folder: {error}") from error
-    return RunConfig.from_dict(config), inputs
-
-
-def _table(path: Path) -> dict[str, Any]:
-    """The object that a JSON file holds."""
-    held = json.loads(path.read_text("utf-8"))
-    if not isinstance(held, dict):
-        raise TypeError(f"{path.name} holds no object")
-    return held

@@ -1,16 +1,49 @@
 """Nested plain tables, as TOML and JSON give them, to dataclasses: every key and type checked."""
 
 import copy
+import json
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from difflib import get_close_matches
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from graphadapt.errors import ConfigError
 
-__all__ = ["build_table", "check_known", "with_values"]
+__all__ = ["SettingsTable", "build_table", "check_known", "require", "with_values"]
+
+
+class SettingsTable:
+    """A dataclass of settings that is read from nested plain tables and written back to them."""
+
+    __slots__ = ()
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> Self:
+        """Build from nested tables, as TOML or JSON gives them; raises as :func:`build_table`."""
+        settings: Self = build_table(cls, table)
+        return settings
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain tables that :meth:`from_dict` reads back; tuples are lists."""
+        assert is_dataclass(self)
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Self:
+        """Replace settings named by dotted path, such as ``{"trainer.epochs": 3}``."""
+        return self.from_dict(with_values(self.to_dict(), settings))
+
+
+def require(holds: bool, message: str) -> None:
+    """Refuse settings that cannot work.
+
+    Raises:
+        ConfigError: with the message, if it does not hold.
+    """
+    if not holds:
+        raise ConfigError(message)
 
 
 def check_known(name: str, known: Mapping[str, Any], what: str) -> None:
@@ -87,7 +120,7 @@ def _typed(hint: Any, value: Any, path: str) -> Any:
         return _one_of(get_args(hint), value, path)
     if get_origin(hint) is tuple:
         if not isinstance(value, list | tuple):
-            raise ConfigError(f"{path} is a list, got {value!r}")
+            raise ConfigError(f"{path} is a list, got {value!r}; write [{value!r}]")
         return tuple(_typed(get_args(hint)[0], item, path) for item in value)
     if get_origin(hint) is Mapping:
         if not isinstance(value, Mapping):

@@ -32,6 +32,8 @@ COMMANDS = {
     "pretrain": "Train a backbone on molecules without labels.",
     "quickstart": "Train, export and predict on bundled data.",
     "train": "Train a composed model from a settings file or preset.",
+    "tune": "Measure how a bundle answers fastest on this machine.",
+    "verify": "Check that a bundle is intact and answers right.",
 }
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

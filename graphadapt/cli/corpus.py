@@ -1,6 +1,7 @@
 """``graphadapt corpus``: structures to pretrain on, from sets whose labels are left alone."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,9 @@ __all__ = ["corpus"]
     help="Take nothing that SOURCE validates or tests on, or holds if it has no split; repeatable.",
 )
 @click.option("--most", type=click.IntRange(min=0), default=0, help="Molecules; default all.")
-@click.option("--seed", default=0, show_default=True, help="Of the choice.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the choice."
+)
 @click.option(
     "--features",
     metavar="A,B",
@@ -70,7 +73,8 @@ def corpus(
         left_out = {k: n for k, n in source.items() if k not in ("name", "licence", "molecules")}
         counts = ", ".join(f"{number:,} {fate}" for fate, number in left_out.items())
         click.echo(f"{source['name']}: {source['molecules']:,} molecules, {counts}")
-    click.echo(f"Next: graphadapt pretrain gin-virtual-node --set corpus.stores=['{store}'] -o RUN")
+    stores = shlex.quote(f'corpus.stores=["{store}"]')
+    click.echo(f"Next: graphadapt pretrain gin-virtual-node -o RUN --set {stores}")
 
 
 def _blocks(text: str) -> list["FeatureBlock"]:

@@ -1,23 +1,36 @@
 """``graphadapt inspect``: what a run, settings, a store or a bundle holds."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
+from graphadapt.config import RunConfig
 from graphadapt.errors import ConfigError
-from graphadapt.presets import preset_names
+from graphadapt.presets import preset_names, read_settings
+from graphadapt.pretraining.config import PRESETS, PretrainConfig
 
 if TYPE_CHECKING:
     from graphadapt.report.summary import Summary
 
 __all__ = ["Target", "inspect", "target_kind"]
 
-Target = Literal["run", "settings", "store", "bundle"]
+Target = Literal["run", "pretraining", "settings", "pretraining settings", "store", "bundle"]
 
-MARKS: dict[str, Target] = {"config.json": "run", "store.json": "store", "bundle.json": "bundle"}
-"""The file that tells what a folder is."""
+MARKS: dict[str, Target] = {
+    "targets.json": "pretraining",
+    "config.json": "run",
+    "store.json": "store",
+    "bundle.json": "bundle",
+}
+"""The file that tells what a folder is; the first that is there."""
+
+OWN_SECTIONS = {item.name for item in fields(PretrainConfig)} - {
+    item.name for item in fields(RunConfig)
+}
+"""Sections that only settings of pretraining have."""
 
 
 @click.command()
@@ -33,12 +46,15 @@ def inspect(target: str, picture: Path | None, as_json: bool) -> None:
     """Show what TARGET holds.
 
     TARGET is a run folder, a settings file or preset, a graph store or an exported bundle: a run's
-    settings, parameter counts, adapter sites, relation matrix and routing.
+    settings, parameter counts, adapter sites, relation matrix and routing; a pretraining run's
+    settings, corpus, objectives and held-out figures.
     """
     kind = target_kind(target)
     if picture is not None and kind != "run":
-        what = "settings" if kind == "settings" else f"a {kind}"
-        raise ConfigError(f"--plot draws a run's relations and routing; {target} is {what}")
+        what = {"pretraining": "a pretraining run", "store": "a store", "bundle": "a bundle"}
+        raise ConfigError(
+            f"--plot draws a run's relations and routing; {target} is {what.get(kind, kind)}"
+        )
     found = _summary(kind, target, picture)
     click.echo(json.dumps(found.to_dict(), indent=1) if as_json else found.to_text())
     if picture is not None:
@@ -56,16 +72,29 @@ def target_kind(target: str) -> Target:
         for name, kind in MARKS.items():
             if (path / name).is_file():
                 return kind
-    if path.is_file() or target in preset_names():
+    if path.is_file():
+        return _settings_kind(path)
+    if target in preset_names():
         return "settings"
+    if target in preset_names(PRESETS):
+        return "pretraining settings"
     if path.is_dir():
         raise ConfigError(
             f"{target} is a folder without {', '.join(MARKS)}: no run, no store, no bundle"
         )
     raise ConfigError(
         f"{target!r} does not exist; give a run folder, a settings file, a store, a bundle, or a "
-        f"preset: {', '.join(preset_names())}"
+        f"preset: {', '.join((*preset_names(), *preset_names(PRESETS)))}"
     )
+
+
+def _settings_kind(path: Path) -> Target:
+    if path.suffix == ".safetensors":
+        raise ConfigError(
+            f"{path} is a file of weights; give the run folder it is in, or read the card that "
+            f"lies beside a package of weights, {path.stem}.json"
+        )
+    return "pretraining settings" if OWN_SECTIONS & {*read_settings(path)} else "settings"
 
 
 def _summary(kind: Target, target: str, picture: Path | None) -> "Summary":
@@ -73,6 +102,14 @@ def _summary(kind: Target, target: str, picture: Path | None) -> "Summary":
         from graphadapt.report.run_summary import inspect_run
 
         return inspect_run(Path(target), picture)
+    if kind == "pretraining":
+        from graphadapt.report.pretraining_summary import inspect_pretraining
+
+        return inspect_pretraining(Path(target))
+    if kind == "pretraining settings":
+        from graphadapt.report.pretraining_summary import inspect_pretraining_settings
+
+        return inspect_pretraining_settings(target)
     if kind == "settings":
         from graphadapt.report.run_summary import inspect_settings
 

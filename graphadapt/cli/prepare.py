@@ -51,7 +51,9 @@ _COLUMN_SPLIT = "column:"
     default="",
     help="Molecule-level features: counts, descriptors, columns:NAME,NAME.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the random split.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random split."
+)
 @click.option(
     "--root",
     type=click.Path(path_type=Path, file_okay=False),

@@ -1,39 +1,22 @@
 """``graphadapt pretrain``: a backbone from molecules without labels, and the file that ships it."""
 
 import json
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from graphadapt.cli.settings import INTERRUPTED, memory_in_one_line, parse_settings
+from graphadapt.cli.training import train_in_folder, training_options
+from graphadapt.config import RunConfig
 from graphadapt.errors import ConfigError
-from graphadapt.pretraining.config import PretrainConfig
-
-if TYPE_CHECKING:
-    from graphadapt.trainer.loop import TrainerState
 
 __all__ = ["pretrain"]
 
 
 @click.command()
 @click.argument("config", required=False)
-@click.option(
-    "-o",
-    "--output",
-    "folder",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Run folder to write, or to go on with.",
-)
-@click.option(
-    "--set",
-    "pairs",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Override one setting, such as objectives.atoms.weight=2; may be repeated.",
-)
-@click.option("--resume", is_flag=True, help="Go on from the run folder's last checkpoint.")
+@training_options("objectives.atoms.weight=2")
 @click.option(
     "--package",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -58,11 +41,17 @@ def pretrain(
     finished run is packaged. Several processes train together under
     `torchrun --nproc-per-node N -m graphadapt pretrain ...`.
     """
-    if resume and (config or pairs):
-        raise ConfigError("--resume takes its settings from the run folder; leave CONFIG and --set")
+    from graphadapt.pretraining.package import check_place
+    from graphadapt.pretraining.run import PretrainRun
+
+    if package is not None:
+        check_place(package, overwrite=force)
+    elif licence or force:
+        raise ConfigError("--licence and --force are of a package; give its file with --package")
     result: dict[str, Any] = {"run": str(folder)}
-    if config or resume or not package:
-        state = _trained(config, folder, pairs, resume)
+    if config or pairs or resume or not package:
+        memory = "corpus.batch_size or backbone.width"
+        state = train_in_folder(PretrainRun, config, pairs, folder, resume=resume, memory=memory)
         if state is None:
             return
         result |= {"held_out_score": state.best_score, "seconds": round(state.seconds, 1)}
@@ -74,57 +63,43 @@ def pretrain(
     _print_result(folder, package, result)
 
 
-def _trained(
-    config: str | None, folder: Path, pairs: tuple[str, ...], resume: bool
-) -> "TrainerState | None":
-    """Train to the end; None in all processes but the first."""
-    from graphadapt.pretraining.run import PretrainRun
-    from graphadapt.trainer.distributed import process_group
-    from graphadapt.trainer.interrupt import Interrupted
-    from graphadapt.trainer.precision import resolve_device
-
-    settings = PretrainRun.settings(folder) if resume else _new_settings(config, pairs)
-    device = resolve_device(settings.trainer.device)
-    with (
-        memory_in_one_line("corpus.batch_size or backbone.width"),
-        process_group(device) as workers,
-    ):
-        if resume:
-            run = PretrainRun.open(folder, "none")
-        else:
-            run = PretrainRun.create(settings, folder, workers=workers)
-        try:
-            state = run.train(resume=resume, workers=workers)
-        except Interrupted as stop:
-            click.echo(f"{stop}; go on with `graphadapt pretrain --resume -o {folder}`", err=True)
-            raise SystemExit(INTERRUPTED) from None
-        return state if workers.is_first else None
-
-
-def _new_settings(config: str | None, pairs: tuple[str, ...]) -> PretrainConfig:
-    if config is None:
-        raise ConfigError("give a settings file or a pretraining preset, --resume, or --package")
-    return PretrainConfig.from_toml(config).with_settings(parse_settings(pairs))
-
-
 def _packaged(folder: Path, package: Path, licence: str, force: bool) -> dict[str, Any]:
     from graphadapt.pretraining.package import write_package
     from graphadapt.pretraining.run import PretrainRun
 
     card = write_package(PretrainRun.open(folder), package, licence=licence, overwrite=force)
-    return {"package": str(package), **card["weights"], "figures": card["figures"]}
+    return {
+        "package": str(package),
+        **card["weights"],
+        "figures": card["figures"],
+        "backbone": card["backbone"],
+    }
 
 
 def _print_result(folder: Path, package: Path | None, result: dict[str, Any]) -> None:
     if "seconds" in result:
-        click.echo(
-            f"Pretrained {folder} in {result['seconds']:.0f} s; "
-            f"best held-out score {result['held_out_score']:.4f}"
-        )
+        score = result["held_out_score"]
+        shown = "no epoch could be scored; lower trainer.learning_rate"
+        if score is not None:
+            shown = f"best held-out score {score:.4f}"
+        click.echo(f"Pretrained {folder} in {result['seconds']:.0f} s; {shown}")
     if package is None:
-        click.echo(f"Next: graphadapt pretrain -o {folder} --package backbone.safetensors")
+        place = shlex.quote(str(folder))
+        click.echo(f"Next: graphadapt pretrain -o {place} --package backbone.safetensors")
         return
     for name, value in result["figures"].items():
         click.echo(f"{name:>40}  {value:.4f}")
     click.echo(f"Wrote {package}, {result['bytes'] / 1e6:.1f} MB, and its card")
-    click.echo(f"Next: graphadapt train ogb --set backbone.weights={package} ...")
+    click.echo(f"Next: {_use(package, result['backbone'])}")
+
+
+def _use(package: Path, architecture: dict[str, Any]) -> str:
+    """A command that trains on from the package."""
+    usual = RunConfig.from_toml("ogb").backbone
+    settings = {"data.store": "STORE", "backbone.weights": str(package)} | {
+        f"backbone.{name}": value
+        for name, value in architecture.items()
+        if getattr(usual, name) != value
+    }
+    pairs = " ".join(f"--set {shlex.quote(f'{k}={v}')}" for k, v in settings.items())
+    return f"graphadapt train ogb -o RUN {pairs}"

@@ -1,13 +1,12 @@
-"""What the commands that train share: settings by name, exit codes, memory that runs out."""
+"""How commands read settings by name, and the exit code after Ctrl-C."""
 
 import tomllib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from graphadapt.errors import ConfigError
 
-__all__ = ["INTERRUPTED", "memory_in_one_line", "parse_settings"]
+__all__ = ["INTERRUPTED", "parse_settings"]
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -16,10 +15,10 @@ INTERRUPTED = 130
 def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
     """``["trainer.epochs=3", "features.blocks=['counts']"]`` to names and values.
 
-    A value that is not TOML is taken as text.
+    A value that is not TOML is taken as text, unless it begins like a list or table.
 
     Raises:
-        ConfigError: for a pair without an equals sign.
+        ConfigError: for a pair without an equals sign, or a list that is not TOML.
 
     Example:
         >>> parse_settings(["trainer.epochs=3", "data.store=my-store"])
@@ -33,23 +32,10 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
         try:
             settings[name.strip()] = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
+            if text.lstrip().startswith(("[", "{")):
+                raise ConfigError(
+                    f"{text} is no TOML value for {name.strip()}; texts in it stand in quotes, and "
+                    f'the whole in others for the shell: --set \'{name.strip()}=["a", "b"]\''
+                ) from None
             settings[name.strip()] = text
     return settings
-
-
-@contextmanager
-def memory_in_one_line(settings: str) -> Iterator[None]:
-    """Turn torch's failed allocation, a plain RuntimeError on a CPU, into advice.
-
-    Args:
-        settings: names of those to lower.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if "memory" not in str(error):
-            raise
-        raise ConfigError(
-            f"out of memory ({str(error).splitlines()[0]}); lower {settings}, and go on with "
-            "--resume where training had begun"
-        ) from error

@@ -6,31 +6,14 @@ from pathlib import Path
 
 import click
 
-from graphadapt.cli.settings import INTERRUPTED, memory_in_one_line, parse_settings
-from graphadapt.config import RunConfig
-from graphadapt.errors import ConfigError
+from graphadapt.cli.training import train_in_folder, training_options
 
 __all__ = ["train"]
 
 
 @click.command()
 @click.argument("config", required=False)
-@click.option(
-    "-o",
-    "--output",
-    "folder",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Run folder to write, or to go on with.",
-)
-@click.option(
-    "--set",
-    "pairs",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Override one setting, such as trainer.epochs=3; may be repeated.",
-)
-@click.option("--resume", is_flag=True, help="Go on from the run folder's last checkpoint.")
+@training_options("trainer.epochs=3")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def train(
     config: str | None, folder: Path, pairs: tuple[str, ...], resume: bool, as_json: bool
@@ -41,33 +24,11 @@ def train(
     together under `torchrun --nproc-per-node N -m graphadapt train ...`.
     """
     from graphadapt.run import Run
-    from graphadapt.trainer.distributed import process_group
-    from graphadapt.trainer.interrupt import Interrupted
-    from graphadapt.trainer.precision import resolve_device
 
-    if resume and (config or pairs):
-        raise ConfigError("--resume takes its settings from the run folder; leave CONFIG and --set")
-    settings = Run.settings(folder) if resume else _new_settings(config, pairs)
-    device = resolve_device(settings.trainer.device)
-    with (
-        memory_in_one_line("sampler.batch_size, backbone.width or adapters.count"),
-        process_group(device) as workers,
-    ):
-        run = Run.open(folder, "none") if resume else Run.create(settings, folder, workers=workers)
-        try:
-            state = run.train(resume=resume, workers=workers)
-        except Interrupted as stop:
-            place = shlex.quote(str(folder))
-            click.echo(f"{stop}; go on with `graphadapt train --resume -o {place}`", err=True)
-            raise SystemExit(INTERRUPTED) from None
-        if workers.is_first:
-            _print_result(folder, state.best_epoch, state.best_score, state.seconds, as_json)
-
-
-def _new_settings(config: str | None, pairs: tuple[str, ...]) -> RunConfig:
-    if config is None:
-        raise ConfigError("give a settings file or a preset, or --resume")
-    return RunConfig.from_toml(config).with_settings(parse_settings(pairs))
+    memory = "sampler.batch_size, backbone.width or adapters.count"
+    state = train_in_folder(Run, config, pairs, folder, resume=resume, memory=memory)
+    if state is not None:
+        _print_result(folder, state.best_epoch, state.best_score, state.seconds, as_json)
 
 
 def _print_result(

@@ -19,12 +19,10 @@ def open_trained(folder: Path, weights: str | None) -> "Run":
         CheckpointError: if the folder holds no run, or none that has got to a checkpoint.
     """
     from graphadapt.run import Run
-    from graphadapt.trainer.checkpoint import load_tensors
     from graphadapt.trainer.run_folder import LAST, read_metrics
 
     run = Run.open(folder, weights)
-    last = folder / LAST
-    if last.exists() and not load_tensors(last)[1].get("finished", True):
+    if (folder / LAST).exists() and not run.is_finished:
         done, planned = len(read_metrics(folder)), run.config.trainer.epochs
         click.echo(
             f"note: {folder} is trained for {done} of {planned} epochs; finish it with "

@@ -6,11 +6,13 @@ and nothing that depends on stereo perception.
 
 from functools import lru_cache
 from itertools import chain
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from rdkit.Chem import Mol, rdMolDescriptors
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol, rdMolDescriptors
 
 __all__ = ["DESCRIPTOR_NAMES", "DESCRIPTOR_VERSION", "descriptors"]
 
@@ -60,7 +62,7 @@ DESCRIPTOR_NAMES: Final[tuple[str, ...]] = (
 """Names in column order, as RDKit gives them; a series is numbered from 1."""
 
 
-def descriptors(mol: Mol) -> NDArray[np.float32]:
+def descriptors(mol: "Mol") -> NDArray[np.float32]:
     """Compute all of :data:`DESCRIPTOR_NAMES`, in units of RDKit's own (daltons, Å², counts).
 
     A value that is not finite (partial charges of elements without parameters) becomes 0.
@@ -77,6 +79,8 @@ def descriptors(mol: Mol) -> NDArray[np.float32]:
         >>> float(values["NumHeavyAtoms"]), float(values["NumHBD"])
         (3.0, 1.0)
     """
+    from rdkit.Chem import rdMolDescriptors
+
     values = np.fromiter(
         chain(
             _properties().ComputeProperties(mol),
@@ -93,5 +97,7 @@ def descriptors(mol: Mol) -> NDArray[np.float32]:
 
 
 @lru_cache(maxsize=1)
-def _properties() -> rdMolDescriptors.Properties:
+def _properties() -> "rdMolDescriptors.Properties":
+    from rdkit.Chem import rdMolDescriptors
+
     return rdMolDescriptors.Properties(list(_PROPERTIES))

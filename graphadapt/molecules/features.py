@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from rdkit.Chem import Mol, rdFingerprintGenerator
 
 from graphadapt.errors import ConfigError, DataError
 from graphadapt.molecules.descriptors import DESCRIPTOR_NAMES, DESCRIPTOR_VERSION, descriptors
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
 
 __all__ = ["FeatureArray", "FeatureBlock", "FeatureKind"]
 
@@ -131,7 +133,7 @@ class FeatureBlock:
                 raise ConfigError(f"feature block {name}={value!r} is of the wrong type")
         return cls(**settings)
 
-    def compute(self, mol: Mol, columns: Mapping[str, float] | None = None) -> FeatureArray:
+    def compute(self, mol: "Mol", columns: Mapping[str, float] | None = None) -> FeatureArray:
         """Features of one molecule, ``(M,)``, all finite.
 
         Args:
@@ -192,6 +194,8 @@ def _hint(name: str, known: Any) -> str:
 
 @lru_cache(maxsize=16)
 def _count_generator(radius: int, size: int, chirality: bool) -> Any:
+    from rdkit.Chem import rdFingerprintGenerator
+
     return rdFingerprintGenerator.GetMorganGenerator(
         radius=radius, fpSize=size, includeChirality=chirality
     )

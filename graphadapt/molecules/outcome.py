@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphadapt.errors import DataError
+from graphadapt.molecules.arrays import MoleculeArrays, MoleculeBatch
 from graphadapt.molecules.features import FeatureArray
-from graphadapt.molecules.featurise import MoleculeArrays, MoleculeBatch
 
 __all__ = ["FeaturisedMolecule", "Outcome", "PackedOutcomes"]
 

@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphadapt.errors import DataError
+from graphadapt.pretraining.config import PretrainConfig
 from graphadapt.pretraining.corpus import CorpusPart
+from graphadapt.pretraining.model import PretrainingModel
 from graphadapt.pretraining.run import PretrainRun
 from graphadapt.pretraining.structures import ORIGIN_FILE, UNSTATED
-from graphadapt.trainer.checkpoint import load_tensors
+from graphadapt.trainer.checkpoint import load_state
 from graphadapt.trainer.run_folder import LAST
 
-__all__ = ["data_section", "objectives_section", "settings_section"]
+__all__ = ["data_section", "describe_objectives", "objectives_section", "settings_section"]
 
 
 def data_section(run: PretrainRun, drawn: Sequence[NDArray[np.int64]]) -> dict[str, Any]:
@@ -32,20 +34,29 @@ def data_section(run: PretrainRun, drawn: Sequence[NDArray[np.int64]]) -> dict[s
 
 def objectives_section(run: PretrainRun) -> dict[str, Any]:
     """Weight, first line of the description, and the loss that counts as 1."""
-    weights = run.config.objectives.weights()
+    found = describe_objectives(run.config, run.model)
+    for name, objective in run.model.named_objectives():
+        found[name]["constant_loss"] = float(objective.constant)
+    return found
+
+
+def describe_objectives(
+    config: PretrainConfig, model: PretrainingModel
+) -> dict[str, dict[str, Any]]:
+    """Weight and first line of the description of every objective that takes part."""
+    weights = config.objectives.weights()
     return {
         name: {
             "weight": weights[name],
             "what": (inspect.getdoc(type(objective)) or "").splitlines()[0],
-            "constant_loss": float(objective.constant),
         }
-        for name, objective in run.model.named_objectives()
+        for name, objective in model.named_objectives()
     }
 
 
 def settings_section(run: PretrainRun) -> dict[str, Any]:
     """Settings without where things lay, and the time that training took."""
-    _, state = load_tensors(run.folder / LAST)
+    state = load_state(run.folder / LAST)
     settings = run.config.to_dict()
     settings["corpus"]["stores"] = [Path(store).name for store in run.config.corpus.stores]
     supervised = settings["objectives"]["supervised"]

@@ -1,15 +1,11 @@
 """Settings of a pretraining run: one TOML file, read once, every key checked."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
-from typing import Any, Final, Literal
+from dataclasses import dataclass, field, fields
+from typing import ClassVar, Final, Literal
 
-from graphadapt.config import BackboneConfig, TrainerConfig
-from graphadapt.errors import ConfigError
-from graphadapt.presets import read_settings
-from graphadapt.typed_tables import build_table, with_values
+from graphadapt.config import BackboneConfig
+from graphadapt.training_config import TrainerConfig, TrainingSettings
+from graphadapt.typed_tables import require
 
 __all__ = [
     "PRESETS",
@@ -30,11 +26,6 @@ PRESETS: Final = "pretraining"
 """Folder of the presets that pretrain."""
 
 
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise ConfigError(message)
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CorpusConfig:
     """Which molecules, and how they are mixed."""
@@ -51,19 +42,19 @@ class CorpusConfig:
     batch_size: int = 256
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             not self.shares or len(self.shares) == len(self.stores),
             f"corpus.shares has {len(self.shares)} values for {len(self.stores)} stores; give one "
             "a store, or none to draw by size",
         )
-        _require(
+        require(
             all(share > 0 for share in self.shares),
             f"corpus.shares={list(self.shares)} must all be above 0; leave a store out of "
             "corpus.stores instead",
         )
-        _require(len(set(self.stores)) == len(self.stores), "corpus.stores names a store twice")
-        _require(0 < self.held_out < 1, f"corpus.held_out={self.held_out} is not in (0, 1)")
-        _require(self.batch_size >= 2, f"corpus.batch_size={self.batch_size}: use at least 2")
+        require(len(set(self.stores)) == len(self.stores), "corpus.stores names a store twice")
+        require(0 < self.held_out < 1, f"corpus.held_out={self.held_out} is not in (0, 1)")
+        require(self.batch_size >= 2, f"corpus.batch_size={self.batch_size}: use at least 2")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,9 +72,9 @@ class MaskingConfig:
     """Share of its other bonds that are hidden."""
 
     def __post_init__(self) -> None:
-        _require(0 < self.graphs <= 1, f"masking.graphs={self.graphs} is not in (0, 1]")
-        _require(0 < self.atoms < 1, f"masking.atoms={self.atoms} is not in (0, 1)")
-        _require(0 <= self.bonds < 1, f"masking.bonds={self.bonds} is not in [0, 1)")
+        require(0 < self.graphs <= 1, f"masking.graphs={self.graphs} is not in (0, 1]")
+        require(0 < self.atoms < 1, f"masking.atoms={self.atoms} is not in (0, 1)")
+        require(0 <= self.bonds < 1, f"masking.bonds={self.bonds} is not in [0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,8 +115,8 @@ class DescriptorsConfig:
     """Width of a hidden layer before the answer; 0 answers by one linear map."""
 
     def __post_init__(self) -> None:
-        _require(self.clip > 0, f"objectives.descriptors.clip={self.clip} must be above 0")
-        _require(self.hidden >= 0, f"objectives.descriptors.hidden={self.hidden} is negative")
+        require(self.clip > 0, f"objectives.descriptors.clip={self.clip} must be above 0")
+        require(self.hidden >= 0, f"objectives.descriptors.hidden={self.hidden} is negative")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,7 +131,7 @@ class FingerprintConfig:
     """Width of a hidden layer before the answer; 0 answers by one linear map."""
 
     def __post_init__(self) -> None:
-        _require(self.hidden >= 0, f"objectives.fingerprint.hidden={self.hidden} is negative")
+        require(self.hidden >= 0, f"objectives.fingerprint.hidden={self.hidden} is negative")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,11 +156,11 @@ class ContrastiveConfig:
     """Of the space in which views are compared."""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.temperature > 0,
             f"objectives.contrastive.temperature={self.temperature} must be above 0",
         )
-        _require(self.width >= 1, f"objectives.contrastive.width={self.width}: use at least 1")
+        require(self.width >= 1, f"objectives.contrastive.width={self.width}: use at least 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,8 +176,8 @@ class ObjectivesConfig:
 
     def __post_init__(self) -> None:
         for name, weight in self.all_weights().items():
-            _require(weight >= 0, f"objectives.{name}.weight={weight} is negative")
-        _require(
+            require(weight >= 0, f"objectives.{name}.weight={weight} is negative")
+        require(
             bool(self.weights()),
             "the weights of all objectives are 0, so there is nothing to learn; raise one of "
             + ", ".join(f"objectives.{name}.weight" for name in self.all_weights()),
@@ -195,8 +186,9 @@ class ObjectivesConfig:
             ("atoms", feature_weights(self.atoms)),
             ("bonds", feature_weights(self.bonds)),
         ):
-            _require(min(sizes.values()) >= 0, f"a feature weight of objectives.{name} is negative")
-            _require(
+            for feature, weight in sizes.items():
+                require(weight >= 0, f"objectives.{name}.{feature}={weight} is negative")
+            require(
                 getattr(self, name).weight == 0 or sum(sizes.values()) > 0,
                 f"objectives.{name} predicts no feature: raise one of {', '.join(sizes)}, or set "
                 f"objectives.{name}.weight to 0",
@@ -219,8 +211,10 @@ def feature_weights(config: AtomsConfig | BondsConfig) -> dict[str, float]:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PretrainConfig:
+class PretrainConfig(TrainingSettings):
     """Everything one pretraining run depends on."""
+
+    presets: ClassVar[str] = PRESETS
 
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     backbone: BackboneConfig = field(default_factory=lambda: BackboneConfig(dropout=0.0))
@@ -230,39 +224,16 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         supervised = self.objectives.supervised
-        _require(
+        require(
             supervised.weight == 0 or supervised.store in self.corpus.stores,
-            f"objectives.supervised.store={supervised.store!r} is none of corpus.stores; name one "
-            "of them, whose training labels are to be learned",
+            f"objectives.supervised.store={supervised.store!r} is none of corpus.stores "
+            f"{list(self.corpus.stores)}; name one whose training labels are to be learned",
         )
-        _require(
+        require(
             self.backbone.kind != "none", "backbone.kind='none' leaves nothing to pretrain; use gin"
         )
-        _require(
+        require(
             self.backbone.train == "all",
             f"backbone.train={self.backbone.train!r}: pretraining moves all of a backbone's "
             "weights; leave the setting out",
         )
-
-    @classmethod
-    def from_toml(cls, source: str | Path) -> "PretrainConfig":
-        """Read a TOML file, or the pretraining preset of that name.
-
-        Raises:
-            ConfigError: if it is neither, is not TOML, or holds an unknown or unusable setting.
-        """
-        return cls.from_dict(read_settings(source, PRESETS))
-
-    @classmethod
-    def from_dict(cls, table: Mapping[str, Any]) -> "PretrainConfig":
-        """Build from nested tables, as TOML or JSON gives them."""
-        return build_table(cls, table)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Nested plain tables that :meth:`from_dict` reads back."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return plain
-
-    def with_settings(self, settings: Mapping[str, Any]) -> "PretrainConfig":
-        """Replace settings named by dotted path, such as ``{"trainer.epochs": 3}``."""
-        return type(self).from_dict(with_values(self.to_dict(), settings))

@@ -165,8 +165,16 @@ def join_batches(batches: Sequence[GraphBatch]) -> GraphBatch:
 
 def _blocks(stores: Sequence[GraphStore], config: PretrainConfig) -> tuple[FeatureBlock, ...]:
     """Settings of the blocks that objectives predict; the same in all stores."""
-    wanted = [OBJECTIVE_BLOCKS[n] for n in config.objectives.weights() if n in OBJECTIVE_BLOCKS]
-    blocks = tuple(stores[0].feature_block(kind) for kind in wanted)
+    wanted = {n: OBJECTIVE_BLOCKS[n] for n in config.objectives.weights() if n in OBJECTIVE_BLOCKS}
+    for name, kind in wanted.items():
+        for store in stores:
+            if kind not in [block.kind for block in store.feature_blocks]:
+                raise DataError(
+                    f"{store.folder} has no {kind!r} features, which objectives.{name} predicts: "
+                    f"make it again with --features {','.join(wanted.values())}, or set "
+                    f"objectives.{name}.weight to 0"
+                )
+    blocks = tuple(stores[0].feature_block(kind) for kind in wanted.values())
     for store in stores[1:]:
         for block in blocks:
             if store.feature_block(block.kind) != block:

@@ -69,6 +69,11 @@ class Pretraining:
         """Steps that show about as many molecules as there are."""
         return self.sampler.steps_per_epoch
 
+    @property
+    def composition(self) -> str:
+        """None: nothing is mixed for tasks."""
+        return ""
+
     def loss(self, step: int, workers: Workers) -> StepLoss:
         """Hide parts of this process's share of the step's molecules, and answer."""
         draw = self.sampler.draw(step)

@@ -9,11 +9,13 @@ pretrained tables are those of the plain network. Beside real data, ``misc`` row
 this mask.
 """
 
+import functools
 from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from graphadapt.graphs.batch import GraphBatch
 from graphadapt.molecules.vocabulary import (
@@ -57,7 +59,7 @@ def choose_hidden(
     A graph takes part with probability ``config.graphs``. Of its n atoms
     :math:`\min(n, 1 + \lfloor n \cdot \mathrm{atoms} \rfloor)` are hidden, every set of that size
     alike, with all bonds at them, which would give them away; and each other bond with
-    probability ``config.bonds``.
+    probability ``config.bonds``. A padded batch's padding is never hidden.
 
     Args:
         batch: as its source made it.
@@ -67,16 +69,16 @@ def choose_hidden(
     chosen_G = _draw(batch.num_graphs, batch, generator) < config.graphs
     quota_G = (1 + (batch.nodes_per_graph * config.atoms).floor()).long() * chosen_G
     rank_N = _rank_in_graph(batch, _draw(batch.num_nodes, batch, generator))
-    atoms_N = rank_N < quota_G[batch.graph_of_node]
+    atoms_N = rank_N < _of_node(quota_G, batch)
     begin_B, end_B = batch.source[0::2], batch.target[0::2]
     alone_B = _draw(len(begin_B), batch, generator) < config.bonds
-    alone_B &= chosen_G[batch.graph_of_node[begin_B]]
+    alone_B &= _of_node(chosen_G, batch)[begin_B]
     return Hidden(atoms_N, atoms_N[begin_B] | atoms_N[end_B] | alone_B)
 
 
 def hide(batch: GraphBatch, hidden: Hidden) -> GraphBatch:
     """The batch with hidden atoms, and hidden bonds in both directions, under the mask's codes."""
-    mask_9 = torch.tensor(MASKED_ATOM, device=batch.atoms.device)
+    mask_9 = _masked_atom(batch.atoms.device)
     code = _code(MASKED_BOND)
     edges_E = hidden.bonds.repeat_interleave(2)
     return replace(
@@ -114,5 +116,17 @@ def _rank_in_graph(batch: GraphBatch, draw_N: Tensor) -> Tensor:
     places_N = torch.arange(batch.num_nodes, device=draw_N.device)
     first_G = batch.nodes_per_graph.cumsum(0) - batch.nodes_per_graph
     rank_N = torch.empty_like(places_N)
-    rank_N[order_N] = places_N - first_G[batch.graph_of_node]
+    rank_N[order_N] = places_N - _of_node(first_G, batch)
     return rank_N
+
+
+def _of_node(value_G: Tensor, batch: GraphBatch) -> Tensor:
+    """Every node's graph's value, ``(N,)``; zero for padding, whose graph is G."""
+    return functional.pad(value_G, (0, 1))[batch.graph_of_node]
+
+
+# Made once, as a copy from the host cannot be captured in a CUDA graph.
+@functools.cache
+@torch.inference_mode(False)
+def _masked_atom(device: torch.device) -> Tensor:
+    return torch.tensor(MASKED_ATOM, device=device)

@@ -4,6 +4,8 @@ Shapes: G molecules, F width of the graph embedding.
 """
 
 import json
+import math
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -19,11 +21,11 @@ from graphadapt.molecules.vocabulary import FEATURISATION_VERSION
 from graphadapt.pretraining.card import data_section, objectives_section, settings_section
 from graphadapt.pretraining.coverage import TrainedRows
 from graphadapt.pretraining.run import PretrainRun
-from graphadapt.trainer.checkpoint import load_tensors, save_tensors, write_text
+from graphadapt.trainer.checkpoint import load_state, save_tensors, write_text
 from graphadapt.trainer.run_folder import LAST, read_metrics
 from graphadapt.trainer.start_weights import PACKAGE_MARK
 
-__all__ = ["write_package"]
+__all__ = ["check_place", "write_package"]
 
 NORM_BATCHES: Final = 64
 """Batches of whole molecules that the norms' statistics are taken from."""
@@ -47,9 +49,14 @@ def write_package(
         overwrite: whether files that are there may be replaced.
 
     Raises:
-        CheckpointError: if the run is not finished, or a file is in the way.
+        CheckpointError: if the run is not finished or has come to nothing, or a file is in the way.
     """
-    _check(run, path, overwrite=overwrite)
+    check_place(path, overwrite=overwrite)
+    if not run.is_finished:
+        raise CheckpointError(
+            f"{run.folder} is not trained to its end; go on with "
+            f"`graphadapt pretrain --resume -o {shlex.quote(str(run.folder))}`"
+        )
     steps = _steps(run)
     drawn = run.sampler().drawn(steps)
     stores = [part.store for part in run.corpus.parts]
@@ -59,8 +66,13 @@ def write_package(
     reestimate_backbone_norms(backbone, _whole_batches(run))
     moved = _round(run, backbone)
     figures = run.evaluate()
-    save_tensors(path, _stored(backbone), {PACKAGE_MARK: architecture(run.config.backbone)})
+    if not math.isfinite(figures.score):
+        raise CheckpointError(
+            f"the weights of {run.folder} answer nothing that is a number; train it again with a "
+            "lower trainer.learning_rate"
+        )
     data = data_section(run, drawn)
+    save_tensors(path, _stored(backbone), {PACKAGE_MARK: architecture(run.config.backbone)})
     card = {
         "format": CARD_FORMAT,
         "backbone": architecture(run.config.backbone),
@@ -78,22 +90,24 @@ def write_package(
     return card
 
 
-def _check(run: PretrainRun, path: Path, *, overwrite: bool) -> None:
+def check_place(path: Path, *, overwrite: bool = False) -> None:
+    """Refuse to write a package over files, or where none can be, before anything is computed.
+
+    Raises:
+        CheckpointError: saying what is in the way.
+    """
     if path.suffix != ".safetensors":
         raise CheckpointError(f"{path} must end in .safetensors; its card takes the ending .json")
-    if not run.is_finished:
-        raise CheckpointError(
-            f"{run.folder} is not trained to its end; go on with "
-            f"`graphadapt pretrain --resume -o {run.folder}`"
-        )
-    taken = [place for place in (path, card_path(path)) if place.exists()]
-    if taken and not overwrite:
-        raise CheckpointError(f"{taken[0]} exists already; choose another place or use --force")
+    for place in (path, card_path(path)):
+        if place.is_dir():
+            raise CheckpointError(f"{place} is a folder; choose another name for the package")
+        if place.exists() and not overwrite:
+            raise CheckpointError(f"{place} exists already; choose another place or use --force")
 
 
 def _steps(run: PretrainRun) -> int:
     """Steps behind the chosen weights."""
-    _, state = load_tensors(run.folder / LAST)
+    state = load_state(run.folder / LAST)
     if run.config.trainer.keep == "last":
         return int(state["step"])
     by_epoch = {record["epoch"]: record["step"] for record in read_metrics(run.folder)}

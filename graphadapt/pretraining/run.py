@@ -8,40 +8,37 @@
     last.safetensors  where training stands    best.safetensors  best on held-out molecules
 """
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Final
 
 import torch
 
 from graphadapt.assemble import ModelInputs
-from graphadapt.errors import CheckpointError, ConfigError
 from graphadapt.pretraining.config import PretrainConfig
 from graphadapt.pretraining.corpus import Corpus
 from graphadapt.pretraining.learner import HeldOutScore, Pretraining
 from graphadapt.pretraining.model import PretrainingModel, build_model
 from graphadapt.pretraining.sampler import CorpusSampler
-from graphadapt.trainer.checkpoint import load_tensors, write_text
 from graphadapt.trainer.distributed import Workers
-from graphadapt.trainer.loop import Trainer, TrainerState
 from graphadapt.trainer.precision import resolve_device, resolve_precision
-from graphadapt.trainer.run_folder import BEST, LAST, METRICS, check_new_folder
-from graphadapt.trainer.start_weights import model_tensors, start_backbone, whole_weights_path
+from graphadapt.trainer.run_folder import LAST, PRETRAINING, RunKind, check_new_folder
+from graphadapt.trainer.start_weights import start_backbone, whole_weights_path
+from graphadapt.trainer.training_run import TrainingRun
 
 __all__ = ["PretrainRun"]
 
-SETTINGS, TARGETS = "config.json", "targets.json"
-
-FITTED_ON = 10_000
+FITTED_ON: Final = 10_000
 """Molecules that scales and first biases are taken from."""
 
 
 @dataclass
-class PretrainRun:
+class PretrainRun(TrainingRun[PretrainConfig]):
     """One pretraining run, new or opened from its folder."""
+
+    kind: ClassVar[RunKind] = PRETRAINING
+    settings_class: ClassVar[type[Any]] = PretrainConfig
 
     folder: Path
     config: PretrainConfig
@@ -65,23 +62,16 @@ class PretrainRun:
         """
         workers = workers or Workers()
         if workers.is_first:
-            check_new_folder(folder, {SETTINGS, TARGETS, METRICS, BEST})
-        config = _with_precision(_with_whole_paths(config), workers)
+            check_new_folder(folder, cls.kind)
+        config = cls._resolved(config, workers)
         corpus = Corpus(config, resolve_device(config.trainer.device))
         torch.manual_seed(config.trainer.seed)
         run = cls(folder, config, build_model(config, corpus.blocks, corpus.tasks))
         run.__dict__["corpus"] = corpus
         run._begin(workers.world)
         if workers.is_first:
-            inputs = ModelInputs(corpus.tasks, corpus.blocks)
-            write_text(folder / TARGETS, json.dumps(inputs.to_dict(), indent=1))
-            write_text(folder / SETTINGS, json.dumps(config.to_dict(), indent=1))
+            run._write_settings(ModelInputs(corpus.tasks, corpus.blocks))
         return run
-
-    @staticmethod
-    def settings(folder: str | Path) -> PretrainConfig:
-        """Settings of the run in a folder, without loading anything else."""
-        return _read_settings(Path(folder))[0]
 
     @classmethod
     def open(cls, folder: str | Path, weights: str | None = None) -> "PretrainRun":
@@ -95,72 +85,26 @@ class PretrainRun:
         Raises:
             CheckpointError: if the folder holds no such run, or no checkpoint of that name.
         """
-        folder = Path(folder)
-        config, inputs = _read_settings(folder)
-        weights = weights or config.trainer.keep
-        torch.manual_seed(config.trainer.seed)
-        run = cls(folder, config, build_model(config, inputs.blocks, inputs.tasks))
+        run = cls.untrained(folder)
+        weights = weights or run.config.trainer.keep
         if weights != "none":
             run._load(weights)
-        elif not (folder / LAST).exists():  # stopped before its first checkpoint
+        elif not (run.folder / LAST).exists():  # stopped before its first checkpoint
             run._begin(1)
         run.model.eval()
         return run
 
     @classmethod
-    def trained(cls, config: PretrainConfig, folder: Path, *, shown: bool = True) -> "PretrainRun":
-        """The run of these settings in this folder, trained to its end.
-
-        One that was stopped goes on, one that is finished is opened.
-
-        Raises:
-            CheckpointError: if the folder holds a run of other settings, or something else.
-        """
-        if not (folder / LAST).exists():
-            cls.create(config, folder).train(shown=shown)
-            return cls.open(folder)
-        found = cls.settings(folder)
-        decided = {"trainer.precision": found.trainer.precision}  # a run decides `auto`
-        if found != _with_whole_paths(config).with_settings(decided):
-            raise CheckpointError(
-                f"{folder} holds a run of other settings; remove it or choose another folder"
-            )
-        if not load_tensors(folder / LAST)[1]["finished"]:
-            cls.open(folder, "none").train(resume=True, shown=shown)
-        return cls.open(folder)
+    def untrained(cls, folder: str | Path) -> "PretrainRun":
+        """The run as it is configured, at its random weights; needs no corpus."""
+        config, inputs = cls._read_settings(Path(folder))
+        torch.manual_seed(config.trainer.seed)
+        return cls(Path(folder), config, build_model(config, inputs.blocks, inputs.tasks))
 
     @cached_property
     def corpus(self) -> Corpus:
         """The molecules, on the run's device."""
         return Corpus(self.config, resolve_device(self.config.trainer.device))
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether the run was trained to its end."""
-        path = self.folder / LAST
-        return path.exists() and bool(load_tensors(path)[1]["finished"])
-
-    def train(
-        self, *, resume: bool = False, workers: Workers | None = None, shown: bool = True
-    ) -> TrainerState:
-        """Train to the end, or go on from the last checkpoint.
-
-        Raises:
-            Interrupted: after Ctrl-C, once the last checkpoint is written.
-        """
-        if self.config.trainer.threads:
-            torch.set_num_threads(self.config.trainer.threads)
-        workers = workers or Workers()
-        trainer = Trainer(
-            self.learner(workers.world),
-            self.config.trainer,
-            self.folder,
-            workers=workers,
-            shown=shown,
-        )
-        if resume:
-            trainer.resume()
-        return trainer.fit()
 
     def evaluate(self) -> HeldOutScore:
         """Judge the model as it is on the held-out molecules."""
@@ -197,43 +141,15 @@ class PretrainRun:
         if self.config.backbone.weights:
             start_backbone(self.model.backbone, self.config.backbone)
 
-    def _load(self, which: str) -> None:
-        if which not in ("best", "last"):
-            raise ConfigError(f"no checkpoint called {which!r}; use best or last")
-        path = self.folder / (BEST if which == "best" else LAST)
-        if not path.exists():
-            raise CheckpointError(f"{self.folder} has no {path.name} yet; pretrain first")
-        try:
-            self.model.load_state_dict(model_tensors(path))
-        except RuntimeError as error:
-            raise CheckpointError(f"{path} does not fit its own settings: {error}") from error
-
-
-def _with_whole_paths(config: PretrainConfig) -> PretrainConfig:
-    """Make paths absolute, so that a run opens from wherever it is asked for."""
-    supervised = config.objectives.supervised.store
-    changed: dict[str, Any] = {
-        "corpus.stores": [str(Path(store).resolve()) for store in config.corpus.stores],
-        "objectives.supervised.store": str(Path(supervised).resolve()) if supervised else "",
-        "backbone.weights": whole_weights_path(config.backbone.weights),
-    }
-    return config.with_settings(changed)
-
-
-def _with_precision(config: PretrainConfig, workers: Workers) -> PretrainConfig:
-    """Decide ``auto`` once, so that a resumed run computes as it began."""
-    device = resolve_device(config.trainer.device)
-    precision = workers.agree(resolve_precision(config.trainer.precision, device))
-    return config.with_settings({"trainer.precision": precision})
-
-
-def _read_settings(folder: Path) -> tuple[PretrainConfig, ModelInputs]:
-    try:
-        config: Mapping[str, Any] = json.loads((folder / SETTINGS).read_text("utf-8"))
-        inputs = ModelInputs.from_dict(json.loads((folder / TARGETS).read_text("utf-8")))
-    except FileNotFoundError as error:
-        missing = Path(error.filename).name
-        raise CheckpointError(f"{folder} is no pretraining run: it has no {missing}") from error
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{folder} is damaged, or no pretraining run: {error}") from error
-    return PretrainConfig.from_dict(config), inputs
+    @staticmethod
+    def _with_whole_paths(config: PretrainConfig) -> PretrainConfig:
+        supervised = config.objectives.supervised.store
+        return config.with_settings(
+            {
+                "corpus.stores": [str(Path(store).resolve()) for store in config.corpus.stores],
+                "objectives.supervised.store": str(Path(supervised).resolve())
+                if supervised
+                else "",
+                "backbone.weights": whole_weights_path(config.backbone.weights),
+            }
+        )

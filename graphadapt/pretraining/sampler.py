@@ -59,7 +59,10 @@ class CorpusSampler:
         self.seed = seed
         sizes = [len(part) for part in rows]
         if min(sizes) == 0:
-            raise DataError(f"store {sizes.index(0) + 1} of the corpus has no training molecule")
+            raise DataError(
+                f"store {sizes.index(0) + 1} of the corpus has no training molecule; lower "
+                "corpus.held_out or leave the store out"
+            )
         # A batch may miss one molecule a store, and every process needs two.
         least = 2 * processes + (len(sizes) if len(sizes) > 1 else 0)
         if batch_size < least:

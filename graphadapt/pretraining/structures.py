@@ -109,7 +109,7 @@ def build_structures(
         apart_from: sources that give no molecules. What one of them validates or tests on stays
             out, and of one without a split all that it holds.
         most: stop at this many; 0 takes all.
-        seed: of the order.
+        seed: of the order; 0 or above.
         processes: how many parse and featurise; by default one for each core.
         overwrite: whether a store in this place may be replaced.
         shown: whether progress goes to standard error.
@@ -119,20 +119,19 @@ def build_structures(
         how many left out for which reason.
 
     Raises:
-        ConfigError: if ``most`` is negative.
+        ConfigError: if ``most`` or ``seed`` is negative.
         DataError: if the place is taken or nothing is left.
     """
     if most < 0:
         raise ConfigError(f"most={most} is negative; give a number of molecules, or 0 for all")
+    if seed < 0:
+        raise ConfigError(f"seed={seed} is negative; use 0 or above")
     check_replaceable(Path(folder), overwrite=overwrite)
     barred = _barred(sources, apart_from, processes, shown)
     chosen = _Choice(sources, barred, processes, shown)
     chosen.fill(most, seed)
     if not chosen.smiles:
-        raise DataError(
-            "no molecule is left for the corpus: all are evaluated on, or in what it is kept "
-            "apart from"
-        )
+        raise DataError(f"no molecule is left for the corpus: {chosen.left_out()}")
     prepare(
         _unlabelled(" + ".join(source.name for source in sources), chosen.smiles),
         folder,
@@ -194,6 +193,11 @@ class _Choice:
             for source, fates in zip(self.sources, self._fates, strict=True)
         ]
 
+    def left_out(self) -> str:
+        """How many molecules were left out of all sources, for which reasons."""
+        fates = sum(self._fates, Counter[str]())
+        return ", ".join(f"{fates[fate]:,} {fate}" for fate in sorted(set(fates) - {"taken"}))
+
     def _take(self, source: int, text: str, key: bytes | None) -> None:
         fate = "taken"
         if key is None:
@@ -227,6 +231,8 @@ def _barred(
 
 def _keys(texts: Sequence[str], processes: int | None, shown: bool) -> Iterator[bytes | None]:
     """What tells molecules apart, in order; None for what cannot be read."""
+    if not texts:
+        return
     chunks = [texts[start : start + _CHUNK] for start in range(0, len(texts), _CHUNK)]
     count = processes or worthwhile_processes(len(texts))
     with Progress(len(texts), "reading molecules", shown=shown) as progress:

@@ -18,7 +18,7 @@ from graphadapt.errors import ConfigError, DependencyError
 from graphadapt.relation.matrix import Relation
 from graphadapt.report.sheet import LETTER, Place, Sheet, lay_out, shortened, wrapped
 
-__all__ = ["draw_run", "task_order"]
+__all__ = ["PLAIN", "draw_run", "figure_class", "save_figure", "task_order"]
 
 Floats = NDArray[np.floating[Any]]
 
@@ -73,7 +73,7 @@ def draw_run(
         ConfigError: if the path has another ending.
         DependencyError: if matplotlib is missing.
     """
-    figure_of = _figure_class(path)
+    figure_of = figure_class(path)
     first = next(iter(relations.values()))
     order_T = task_order(first.weights)
     names = [shortened(first.task_names[task]) for task in order_T]
@@ -89,7 +89,7 @@ def draw_run(
     _explain(figure, sheet, panels, images)
     heading = shortened(title, int(8 * sheet.width))
     figure.text(0.01, 1 - 0.1 / sheet.height, heading, fontsize=12, va="top", **PLAIN)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def task_order(weights_TT: Floats) -> NDArray[np.int64]:
@@ -119,7 +119,13 @@ def _facing(left: list[int], right: list[int], weights_TT: Floats) -> list[int]:
     return one + other
 
 
-def _figure_class(path: Path) -> Any:
+def figure_class(path: Path) -> Any:
+    """Matplotlib's figure, for a picture that can be written to the path.
+
+    Raises:
+        ConfigError: if the path has another ending.
+        DependencyError: if matplotlib is missing.
+    """
     if path.suffix.lower() not in FORMATS:
         raise ConfigError(f"{path} is no picture that can be drawn; end it in {', '.join(FORMATS)}")
     try:
@@ -226,7 +232,8 @@ def _explain(figure: Any, sheet: Sheet, panels: Sequence[_Panel], images: Sequen
         bar.ax.tick_params(labelsize=7)
 
 
-def _save(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure; it appears under its name once it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:

@@ -141,7 +141,8 @@ def _headline(facts: dict[str, Any]) -> str:
         lines.append(f"trained {done} of {settings['trainer']['epochs']} epochs")
         if last and last.get("validation"):
             scores = [f"{name} {value:.4f}" for name, value in last["validation"].items()]
-            lines.append(f"last validation: {', '.join(scores)}")
+            asked = f" ({last['composition']})" if "composition" in last else ""
+            lines.append(f"last validation{asked}: {', '.join(scores)}")
     return "\n".join(lines)
 
 

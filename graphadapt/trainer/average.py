@@ -20,16 +20,34 @@ class WeightAverage:
     Args:
         model: whose weights are averaged; integer buffers are copied.
         decay: d in (0, 1).
+        capturable: whether steps are recorded and replayed: then :math:`1 - d_s` is a tensor beside
+            the weights, which a replay reads anew.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: nn.Module, decay: float, *, capturable: bool = False) -> None:
         self.decay = decay
         self.tensors = {name: t.detach().clone() for name, t in model.state_dict().items()}
+        self._share: float | Tensor = 0.0
+        if capturable:
+            device = next(t.device for t in self.tensors.values())
+            self._share = torch.zeros((), device=device)
 
-    @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Move towards the model's weights after optimiser step ``step``, from 0."""
+        self.set_step(step)
+        self.follow(model)
+
+    def set_step(self, step: int) -> None:
+        """Which step the next move belongs to."""
         share = 1 - min(self.decay, (1 + step) / (10 + step))
+        if isinstance(self._share, Tensor):
+            self._share.fill_(share)
+        else:
+            self._share = share
+
+    @torch.no_grad()
+    def follow(self, model: nn.Module) -> None:
+        """Move towards the model's weights."""
         own, new = [], []
         for name, tensor in model.state_dict().items():
             if tensor.is_floating_point():
@@ -37,7 +55,13 @@ class WeightAverage:
                 new.append(tensor)
             else:
                 self.tensors[name].copy_(tensor)
-        torch._foreach_lerp_(own, new, share)
+        if isinstance(self._share, Tensor):
+            # The form of foreach_lerp that takes a tensor launches a kernel a weight.
+            steps = torch._foreach_sub(new, own)
+            torch._foreach_mul_(steps, self._share)
+            torch._foreach_add_(own, steps)
+        else:
+            torch._foreach_lerp_(own, new, self._share)
 
     @contextmanager
     def swapped_in(self, model: nn.Module) -> Iterator[None]:

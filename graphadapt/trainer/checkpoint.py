@@ -6,7 +6,8 @@ safetensors; the state travels in its header.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,14 @@ from torch import Tensor
 
 from graphadapt.errors import CheckpointError
 
-__all__ = ["load_tensors", "optimiser_state", "restore_optimiser", "save_tensors", "write_text"]
+__all__ = [
+    "load_state",
+    "load_tensors",
+    "optimiser_state",
+    "restore_optimiser",
+    "save_tensors",
+    "write_text",
+]
 
 STATE_KEY = "graphadapt"
 
@@ -39,15 +47,15 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         CheckpointError: if the file is missing, cut short or of another kind.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is no readable checkpoint: {error}") from error
-    if STATE_KEY not in header:
-        raise CheckpointError(f"{path} holds tensors, but was not written by graphadapt")
-    return tensors, json.loads(header[STATE_KEY])
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return tensors, _state(file, path)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """The state alone, without the tensors; raises as :func:`load_tensors`."""
+    with _opened(path) as file:
+        return _state(file, path)
 
 
 def optimiser_state(
@@ -71,6 +79,23 @@ def restore_optimiser(
         parameter = by_name[name]
         # the fused kernel wants its step counter beside the parameter
         optimiser.state[parameter][key] = value.to(parameter.device)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is no readable checkpoint: {error}") from error
+
+
+def _state(file: Any, path: Path) -> dict[str, Any]:
+    header = file.metadata() or {}
+    if STATE_KEY not in header:
+        raise CheckpointError(f"{path} holds tensors, but was not written by graphadapt")
+    state: dict[str, Any] = json.loads(header[STATE_KEY])
+    return state
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from graphadapt.backbone.layered import LayeredBackbone
 from graphadapt.backbone.protocol import Backbone
 from graphadapt.graphs.batch import GraphTable
+from graphadapt.graphs.buckets import BatchSize
 from graphadapt.model import Answer, ComposedModel
 from graphadapt.progress import Progress
 from graphadapt.trainer.frozen_layers import FrozenLayers
@@ -48,16 +49,26 @@ class Feed:
         composition_T: Tensor,
         gates: Mapping[str, Tensor] | None = None,
         *,
+        bucket: BatchSize | None = None,
         measures: bool = False,
     ) -> Answer:
-        """Run the model on some rows, from known graph embeddings where there are any."""
+        """Run the model on some rows, from known graph embeddings where there are any.
+
+        Args:
+            model: on the same device.
+            rows_P: which molecules, on the host or the device.
+            composition_T: w.
+            gates: routing weights of every site, if known.
+            bucket: nodes and bonds to pad the batch to; rows on a device are then not waited for.
+            measures: whether to measure how far apart the adapters of each site are.
+        """
         gates = model.gates() if gates is None else gates
         with autocast(self.precision, self.device):
             if model.backbone is None or self.graph_embeddings is not None:
                 embedding_PD, features_PM = self._embedding(rows_P), self._features(rows_P)
                 return model.answer(embedding_PD, features_PM, gates, measures=measures)
-            batch = self.table.gather(rows_P)
-            below = None if self.frozen is None else self.frozen.state(rows_P, batch)
+            batch = self.table.gather(rows_P, bucket=bucket)
+            below = None if self.frozen is None else self.frozen.state(rows_P, batch, bucket)
             embedding_PD, inner = model.encode(
                 batch, composition_T, gates, below=below, measures=measures
             )

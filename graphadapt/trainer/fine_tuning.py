@@ -6,14 +6,18 @@ Shapes: T tasks, P rows of a step.
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from graphadapt.data.sampler import TaskSampler
+from graphadapt.graphs.buckets import BucketLadder
+from graphadapt.graphs.message_passing import message_kernels
 from graphadapt.model import ComposedModel
 from graphadapt.objective.metrics import Evaluation
 from graphadapt.objective.total import Objective
 from graphadapt.trainer.distributed import Workers
+from graphadapt.trainer.epoch_plan import EpochPlan
 from graphadapt.trainer.feed import Feed
-from graphadapt.trainer.learner import StepLoss
+from graphadapt.trainer.learner import StepInputs, StepLoss
 
 __all__ = ["FineTuning"]
 
@@ -27,6 +31,8 @@ class FineTuning:
         sampler: what each step reads.
         objective: loss of a step.
         score: validation metrics of the model as it is when called.
+        planned: whether an epoch's draws are copied to the device together and its batches padded
+            to a few sizes, which a GPU gains by; None is everywhere but on a CPU.
     """
 
     def __init__(
@@ -36,10 +42,14 @@ class FineTuning:
         sampler: TaskSampler,
         objective: Objective,
         score: Callable[[], Evaluation],
+        *,
+        planned: bool | None = None,
     ) -> None:
         self.model, self.feed, self.sampler = model, feed, sampler
         self.objective = objective
         self.score = score
+        self.planned = feed.device.type != "cpu" if planned is None else planned
+        self._plans: dict[int, EpochPlan] = {}
 
     @property
     def device(self) -> torch.device:
@@ -51,19 +61,74 @@ class FineTuning:
         """Steps that show about as many molecules as there are."""
         return self.sampler.steps_per_epoch
 
+    @property
+    def composition(self) -> str:
+        """Of the validation scores; adapters inside the backbone make answers depend on it."""
+        if self.model.sites:
+            return "all tasks together, weighed alike"
+        return "every task by its own routes"
+
+    @property
+    def obstacle(self) -> str:
+        """Why its steps cannot be recorded; empty if nothing is known against it."""
+        if not self.planned:
+            return "its batches are not padded to fixed sizes"
+        for module in self.model.modules():
+            name = getattr(module, "message_passing", None)
+            if name is not None and not message_kernels(name, self.device).capturable:
+                found = message_kernels(name, self.device).name
+                return f"message passing by {found!r} cannot be captured"
+        return ""
+
     def loss(self, step: int, workers: Workers) -> StepLoss:
         """Draw the step's tasks and molecules, and answer this process's part of them."""
+        inputs = self.inputs(step, workers)
+        return StepLoss(self.loss_of(inputs, workers), inputs.molecules)
+
+    def inputs(self, step: int, workers: Workers) -> StepInputs:
+        """What a step reads: rows ``(P,)`` of this process, and the composition ``(T,)``."""
+        if self.planned:
+            self.plan(step, workers)
+            return self._plans[step // self.steps_per_epoch].inputs(step)
         draw = self.sampler.draw(step)
         rows_P = torch.from_numpy(self.sampler.shard(draw.rows, workers.rank, workers.world))
         composition_T = torch.from_numpy(draw.composition).float().to(self.device)
+        return StepInputs((rows_P, composition_T), None, len(draw.rows))
+
+    def loss_of(self, inputs: StepInputs, workers: Workers) -> Tensor:
+        """The objective on the molecules and tasks of a step."""
+        rows_P, composition_T = inputs.tensors
         answer = self.feed.answer(
-            self.model, rows_P, composition_T, measures=self.objective.measures
+            self.model,
+            rows_P,
+            composition_T,
+            bucket=inputs.bucket,
+            measures=self.objective.measures,
         )
-        loss = self.objective(
+        return self.objective(
             answer,
             self.feed.targets[rows_P.to(self.device)],
             composition_T,
             sum_over_workers=workers.sum,
             workers=workers.world,
         )
-        return StepLoss(loss, len(draw.rows))
+
+    def plan(self, step: int, workers: Workers) -> None:
+        """Decide the epoch that ``step`` belongs to, unless that is done; the last two are kept."""
+        epoch = step // self.steps_per_epoch
+        if not self.planned or epoch in self._plans:
+            return
+        first = epoch * self.steps_per_epoch
+        draws = [self.sampler.draw(first + place) for place in range(self.steps_per_epoch)]
+        sizes_2G = self.feed.table.sizes
+        batch = max(1, self.sampler.config.batch_size // workers.world)
+        self._plans = dict(list(self._plans.items())[-1:])
+        self._plans[epoch] = EpochPlan(
+            first,
+            draws,
+            sizes_2G,
+            BucketLadder.fit(sizes_2G[0], sizes_2G[1], batch),
+            self.device,
+            workers.rank,
+            workers.world,
+        )

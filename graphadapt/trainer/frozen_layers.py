@@ -12,6 +12,7 @@ from torch import Tensor
 
 from graphadapt.backbone.layered import LayeredBackbone, LayerState
 from graphadapt.graphs.batch import GraphBatch, GraphTable
+from graphadapt.graphs.buckets import BatchSize
 from graphadapt.progress import Progress
 from graphadapt.trainer.precision import autocast
 
@@ -63,21 +64,24 @@ class FrozenLayers:
             _joined([state.summed for state in states]),
         )
 
-    def state(self, rows_P: Tensor, batch: GraphBatch | None = None) -> LayerState:
+    def state(
+        self, rows_P: Tensor, batch: GraphBatch | None = None, bucket: BatchSize | None = None
+    ) -> LayerState:
         """States of some molecules before the first layer that moves.
 
         Args:
             rows_P: which.
             batch: their graphs, where the caller has them.
+            bucket: what the batch is padded to; padding gets some molecule's states.
         """
         if self.kept is not None:
-            return self._recall(self.kept, rows_P)
-        batch = self.table.gather(rows_P) if batch is None else batch
+            return self._recall(self.kept, rows_P, bucket)
+        batch = self.table.gather(rows_P, bucket=bucket) if batch is None else batch
         with torch.no_grad(), self._evaluating(), autocast(self.precision, self.table.device):
             return self.backbone.run(self.backbone.start(batch), self.layer, batch)
 
-    def _recall(self, kept: LayerState, rows_P: Tensor) -> LayerState:
-        nodes_N = self.table.atom_positions(rows_P)
+    def _recall(self, kept: LayerState, rows_P: Tensor, bucket: BatchSize | None) -> LayerState:
+        nodes_N = self.table.atom_positions(rows_P, bucket=bucket)
         graphs_P = rows_P.to(self.table.device)
         return replace(
             kept,

@@ -16,21 +16,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphadapt.config import TrainerConfig
 from graphadapt.errors import CheckpointError
 from graphadapt.progress import Progress
-from graphadapt.trainer.average import WeightAverage
 from graphadapt.trainer.checkpoint import (
     load_tensors,
     optimiser_state,
     restore_optimiser,
     save_tensors,
 )
+from graphadapt.trainer.cuda_recorder import choose_recorder
 from graphadapt.trainer.distributed import Workers
 from graphadapt.trainer.interrupt import Interrupted, InterruptWatch
-from graphadapt.trainer.learner import Learner
-from graphadapt.trainer.optim import build_optimiser, learning_rate
+from graphadapt.trainer.learner import Learner, PlannedLearner, StepInputs
+from graphadapt.trainer.recorded_steps import RecordedSteps, Recorder
 from graphadapt.trainer.run_folder import BEST, LAST, append_metrics, drop_metrics_after
+from graphadapt.trainer.update import Update
+from graphadapt.training_config import TrainerConfig
 
 __all__ = ["Trainer", "TrainerState"]
 
@@ -65,6 +66,8 @@ class Trainer:
         folder: run folder.
         workers: the processes that train together.
         shown: whether progress is shown.
+        recorder: what records steps of a planned learner and replays them; None is CUDA graphs
+            where a GPU trains and they can be had, and nothing elsewhere.
     """
 
     def __init__(
@@ -75,14 +78,21 @@ class Trainer:
         *,
         workers: Workers | None = None,
         shown: bool = True,
+        recorder: Recorder | None = None,
     ) -> None:
         self.learner, self.settings, self.folder = learner, settings, folder
         self.model = learner.model
         self.workers = workers or Workers()
         self.shown = shown and self.workers.is_first
         self.state = TrainerState()
-        self.optimiser = build_optimiser(self.model, settings)
-        self.average = WeightAverage(self.model, settings.average) if settings.average else None
+        if recorder is None:
+            recorder = choose_recorder(learner, settings, self.workers, shown=self.shown)
+        self._update = Update(self.model, settings, self.workers, capturable=recorder is not None)
+        self.optimiser, self.average = self._update.optimiser, self._update.average
+        self._planner = learner if isinstance(learner, PlannedLearner) else None
+        self.recorded: RecordedSteps | None = None
+        if recorder is not None:
+            self.recorded = RecordedSteps(self._take_planned, recorder, shown=self.shown)
         self._names: dict[Tensor, str] = {
             parameter: name for name, parameter in self.model.named_parameters()
         }
@@ -141,7 +151,7 @@ class Trainer:
         with Progress(per_epoch, label, shown=self.shown) as progress:
             progress.update(first)
             for step in range(self.state.step, (epoch + 1) * per_epoch):
-                loss, rows = self._step(step)
+                loss, rows = self.take_step(step)
                 losses.append(loss)
                 rows_seen += rows
                 self.state.step = step + 1
@@ -154,23 +164,41 @@ class Trainer:
                     raise Interrupted(f"stopped after step {self.state.step}")
                 rate = rows_seen / (time.monotonic() - clock)
                 progress.update(status=f"{self._loss_text(loss)}, {rate:.0f} molecules/s")
+        self._plan_ahead()
         self._absorb(losses)
         self._finish_epoch(epoch, rows_seen / (time.monotonic() - clock), started)
 
-    def _step(self, step: int) -> tuple[Tensor, int]:
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(step, self.total_steps, self.settings)
+    def take_step(self, step: int) -> tuple[Tensor, int]:
+        """Take one optimiser step, counted from 0 over the whole run.
+
+        The model must be in the mode of training. Nothing is waited for: the loss is a scalar on
+        the device.
+
+        Returns:
+            This process's share of the loss, and the molecules of the whole batch.
+        """
+        self._update.begin(step, self.total_steps)
         torch.manual_seed(_mixed([self.settings.seed, step, self.workers.rank]))
-        self.optimiser.zero_grad(set_to_none=True)
+        if self.recorded is not None and self._planner is not None:
+            inputs = self._planner.inputs(step, self.workers)
+            return self.recorded(inputs), inputs.molecules
+        self._update.forget()
         found = self.learner.loss(step, self.workers)
-        torch.autograd.backward(found.loss)
-        self.workers.sum_gradients(self.model.parameters())
-        if self.settings.clip:
-            torch.nn.utils.clip_grad_norm_(self._names, self.settings.clip)
-        self.optimiser.step()
-        if self.average is not None:
-            self.average.update(self.model, step)
+        self._update.apply(found.loss)
         return found.loss.detach(), found.molecules
+
+    def _take_planned(self, inputs: StepInputs) -> Tensor:
+        """Take a step of a planned learner on the device alone; returns its loss."""
+        assert self._planner is not None
+        self._update.forget()
+        loss = self._planner.loss_of(inputs, self.workers)
+        self._update.apply(loss)
+        return loss.detach()
+
+    def _plan_ahead(self) -> None:
+        """Decide the next epoch on the host while the device is still at this one's steps."""
+        if self._planner is not None and self.state.step < self.total_steps:
+            self._planner.plan(self.state.step, self.workers)
 
     def _finish_epoch(self, epoch: int, rate: float, started: float) -> None:
         settings = self.settings
@@ -195,6 +223,8 @@ class Trainer:
         self._save_last()
 
     def _validate(self, epoch: int) -> dict[str, Any]:
+        composition = self.learner.composition
+        asked = {"composition": composition} if composition else {}
         with self.average.swapped_in(self.model) if self.average else nullcontext():
             found = self.learner.score()
             best = self.state.best_score
@@ -203,8 +233,9 @@ class Trainer:
                     self.state.best_score, self.state.best_epoch = found.score, epoch
                 # while nothing could be scored, the latest is the best there is
                 if self.workers.is_first:
-                    self._save_model(BEST, {"epoch": epoch, "validation": dict(found.mean)})
-        return {"validation": dict(found.mean)}
+                    state = {"epoch": epoch, "validation": dict(found.mean), **asked}
+                    self._save_model(BEST, state)
+        return {"validation": dict(found.mean), **asked}
 
     def _save_model(self, name: str, state: Mapping[str, Any]) -> None:
         save_tensors(self.folder / name, self.model.state_dict(), state)

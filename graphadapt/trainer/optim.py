@@ -3,21 +3,42 @@
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from graphadapt.config import TrainerConfig
+from graphadapt.training_config import TrainerConfig
 
-__all__ = ["build_optimiser", "learning_rate"]
+__all__ = ["build_optimiser", "learning_rate", "set_learning_rate"]
 
 
-def build_optimiser(model: nn.Module, config: TrainerConfig) -> torch.optim.AdamW:
-    """AdamW over what is trainable; biases, norms and other vectors are not decayed."""
+def build_optimiser(
+    model: nn.Module, config: TrainerConfig, *, capturable: bool = False
+) -> torch.optim.AdamW:
+    """AdamW over what is trainable; biases, norms and other vectors are not decayed.
+
+    Args:
+        model: on its device already.
+        config: rate and decay.
+        capturable: whether steps are recorded and replayed: then the rate is a tensor beside the
+            weights, which a replay reads anew.
+    """
     trainable = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+    rate: float | Tensor = config.learning_rate
+    if capturable and trainable:
+        rate = torch.tensor(config.learning_rate, device=trainable[0].device)
+    return torch.optim.AdamW(groups, lr=rate, fused=True, capturable=capturable)
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Use this rate from now on, in recorded steps too."""
+    for group in optimiser.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def learning_rate(step: int, total: int, config: TrainerConfig) -> float:

@@ -1,22 +1,31 @@
-"""Names of a run folder's files, and its metrics as JSON lines."""
+"""Names of a run folder's files, its settings as JSON and its metrics as JSON lines."""
 
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from graphadapt.errors import CheckpointError
+from graphadapt.errors import CheckpointError, ConfigError
 from graphadapt.trainer.checkpoint import write_text
 
 __all__ = [
     "BEST",
+    "FINE_TUNING",
     "LAST",
     "METRICS",
+    "PRETRAINING",
+    "SETTINGS",
+    "RunKind",
     "append_metrics",
     "check_new_folder",
+    "checkpoint_path",
     "drop_metrics_after",
     "read_metrics",
+    "read_table",
 ]
+
+SETTINGS: Final = "config.json"
+"""Every setting of the run, resolved."""
 
 LAST: Final = "last.safetensors"
 """Everything that resuming needs."""
@@ -28,12 +37,30 @@ METRICS: Final = "metrics.jsonl"
 """One line an epoch."""
 
 
-def check_new_folder(folder: Path, own: Collection[str]) -> None:
+class RunKind(NamedTuple):
+    """What tells the folders of one kind of run from others."""
+
+    name: str
+    """In messages."""
+
+    command: str
+    """Which of graphadapt's commands makes them."""
+
+    inputs: str
+    """File of the tasks and feature blocks that the model was built for."""
+
+
+FINE_TUNING: Final = RunKind("run folder", "train", "inputs.json")
+PRETRAINING: Final = RunKind("pretraining run", "pretrain", "targets.json")
+
+
+def check_new_folder(folder: Path, kind: RunKind, more: Collection[str] = ()) -> None:
     """Refuse to write over a run that has got anywhere, or among files that are no run's.
 
     Args:
         folder: where a run is to begin.
-        own: what a run of this kind writes before its first checkpoint.
+        kind: of the run.
+        more: what runs of this kind write before their first checkpoint, beside the usual.
 
     Raises:
         CheckpointError: if the folder holds a run already, or something else.
@@ -42,9 +69,48 @@ def check_new_folder(folder: Path, own: Collection[str]) -> None:
         raise CheckpointError(f"{folder} holds a run already; resume it or choose another folder")
     if folder.exists() and not folder.is_dir():
         raise CheckpointError(f"{folder} is a file; give a folder for the run")
-    foreign = {item.name for item in folder.iterdir()} - {*own} if folder.exists() else set()
+    own = {SETTINGS, kind.inputs, METRICS, BEST, *more}
+    foreign = {item.name for item in folder.iterdir()} - own if folder.exists() else set()
     if any(not name.startswith(".") for name in foreign):
         raise CheckpointError(f"{folder} holds something other than a run; choose another folder")
+
+
+def read_table(folder: Path, name: str, kind: RunKind) -> dict[str, Any]:
+    """The object that one of a run's JSON files holds.
+
+    Raises:
+        CheckpointError: if there is no such file, which tells that the folder is no run of this
+            kind, or it holds no object.
+    """
+    try:
+        held = json.loads((folder / name).read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{folder} is no {kind.name}: it has no {name}{_other_kind(folder, kind)}"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder} is damaged, or no {kind.name}: {name}: {error}") from error
+    if not isinstance(held, dict):
+        raise CheckpointError(f"{folder} is damaged, or no {kind.name}: {name} holds no object")
+    return held
+
+
+def checkpoint_path(folder: Path, which: str) -> Path:
+    """Where a run's ``best`` or ``last`` checkpoint lies.
+
+    Raises:
+        CheckpointError: if it is not there.
+        ConfigError: if there is none of that name.
+    """
+    names = {"best": BEST, "last": LAST}
+    if which not in names:
+        raise ConfigError(f"no checkpoint called {which!r}; use {' or '.join(names)}")
+    path = folder / names.pop(which)
+    if not path.exists():
+        (other,) = names.values()
+        hint = f"use its {other}" if (folder / other).exists() else "train the run first"
+        raise CheckpointError(f"{folder} has no {path.name} yet; {hint}")
+    return path
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
@@ -70,3 +136,11 @@ def drop_metrics_after(folder: Path, step: int) -> None:
     if (folder / METRICS).exists():
         kept = [record for record in read_metrics(folder) if record["step"] <= step]
         write_text(folder / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
+
+
+def _other_kind(folder: Path, kind: RunKind) -> str:
+    """What else the folder is, if it is another kind's."""
+    for other in (FINE_TUNING, PRETRAINING):
+        if other != kind and (folder / other.inputs).exists():
+            return f"; it holds a run of `graphadapt {other.command}`"
+    return ""

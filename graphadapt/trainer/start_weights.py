@@ -4,7 +4,6 @@
 (a file with its card), or a package that comes with graphadapt.
 """
 
-import json
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from graphadapt.backbone.package import bundled_weights, check_card, read_card
 from graphadapt.config import BackboneConfig
 from graphadapt.errors import CheckpointError
 from graphadapt.trainer.checkpoint import load_tensors
-from graphadapt.trainer.run_folder import BEST, LAST
+from graphadapt.trainer.run_folder import FINE_TUNING, SETTINGS, checkpoint_path, read_table
 
 __all__ = ["PACKAGE_MARK", "model_tensors", "start_backbone", "whole_weights_path"]
 
@@ -69,7 +68,7 @@ def _one_group(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _weights_file(weights: str) -> Path:
     source = Path(weights)
     if source.is_dir():
-        return source / (BEST if _keeps_best(source) else LAST)
+        return checkpoint_path(source, _kept(source))
     if source.exists():
         return source
     bundled = bundled_weights()
@@ -82,11 +81,12 @@ def _weights_file(weights: str) -> Path:
     return bundled[weights]
 
 
-def _keeps_best(folder: Path) -> bool:
+def _kept(folder: Path) -> str:
+    """Which checkpoint a run of either kind keeps."""
     try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-        return bool(config["trainer"]["keep"] == "best")
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{folder} is no run folder: it has no config.json") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder} is damaged, or no run folder: {error}") from error
+        kept: str = read_table(folder, SETTINGS, FINE_TUNING)["trainer"]["keep"]
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder} is damaged, or no run folder: its {SETTINGS} does not say trainer.keep"
+        ) from error
+    return kept

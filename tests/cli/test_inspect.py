@@ -11,6 +11,8 @@ from graphadapt.cli import main
 from graphadapt.cli.inspect import target_kind
 from graphadapt.config import RunConfig
 from graphadapt.presets import preset_names
+from graphadapt.pretraining.config import PRESETS, PretrainConfig
+from graphadapt.pretraining.run import PretrainRun
 from graphadapt.report import run_summary
 from graphadapt.run import Run
 
@@ -108,6 +110,55 @@ def test_every_preset_is_shown(name):
     assert json.loads(result.output)["settings"] == RunConfig.from_toml(name).to_dict()
 
 
+@pytest.mark.parametrize("name", preset_names(PRESETS))
+def test_every_pretraining_preset_is_shown(name):
+    result = inspect(name)
+    assert result.exit_code == 0, result.output
+    assert f"pretraining of {name}" in result.output
+    assert "none named yet" in result.output
+
+
+def test_a_pretraining_run_is_shown_with_corpus_objectives_and_figures(tiny_store, tmp_path):
+    config = PretrainConfig().with_settings(
+        {
+            "corpus.stores": [str(tiny_store)],
+            "corpus.held_out": 0.2,
+            "corpus.batch_size": 16,
+            "backbone.layers": 2,
+            "backbone.width": 8,
+            "objectives.descriptors.weight": 0.0,
+            "objectives.fingerprint.weight": 0.0,
+            "trainer.epochs": 1,
+            "trainer.device": "cpu",
+            "trainer.precision": "float32",
+        }
+    )
+    run = PretrainRun.create(config, tmp_path / "run")
+    assert "trained 0 of 1 epochs; go on with `graphadapt pretrain --resume" in (
+        inspect(tmp_path / "run").output
+    )
+    score = run.train(shown=False).best_score
+    result = inspect(tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    for text in (
+        "pretraining of gin-virtual-node, 2 layers of 8, on atoms, bonds",
+        f"best held-out score {score:.4f}",
+        "objectives.fingerprint.weight = 0.0",
+        str(tiny_store),
+        "Say what a hidden atom is",
+        "atoms_chirality_accuracy",
+        "head of bonds",
+    ):
+        assert text in result.output
+    found = json.loads(inspect(tmp_path / "run", "--json").output)
+    assert (found["kind"], found["corpus"][0]["molecules"]) == ("pretraining", 63)
+    assert found["training"]["last"]["validation"] == run.evaluate().mean
+    refused = inspect(tmp_path / "run", "--plot", tmp_path / "x.png")
+    assert refused.stderr.endswith("run is a pretraining run\n")
+    held = CliRunner().invoke(main, ["evaluate", str(tmp_path / "run")])
+    assert "it holds a run of `graphadapt pretrain`" in held.output
+
+
 def test_what_a_target_is_shows_in_its_files(tiny_run, tiny_store, tmp_path):
     assert target_kind(str(tiny_run)) == "run"
     assert target_kind(str(tiny_store)) == "store"
@@ -119,13 +170,15 @@ def test_what_a_target_is_shows_in_its_files(tiny_run, tiny_store, tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("folder", "is a folder without config.json, store.json, bundle.json"),
+        ("folder", "is a folder without targets.json, config.json, store.json, bundle.json"),
         ("nothing", "does not exist; give a run folder"),
         ("data.csv", "is not TOML"),
+        ("a.safetensors", "is a file of weights; give the run folder it is in"),
     ],
 )
 def test_what_cannot_be_inspected_is_said_in_one_line(tmp_path, name, message):
     (tmp_path / "folder").mkdir()
+    (tmp_path / "a.safetensors").touch()
     (tmp_path / "data.csv").write_text("smiles,label\nCC,1\n", encoding="utf-8")
     result = inspect(tmp_path / name)
     assert result.exit_code == 1

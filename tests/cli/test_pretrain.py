@@ -1,12 +1,15 @@
 """``graphadapt corpus`` and ``graphadapt pretrain`` from structures to a file that others use."""
 
 import json
+import shlex
 
 import pytest
 from click.testing import CliRunner
 
 from graphadapt.cli import main
 from graphadapt.data.store import GraphStore
+from graphadapt.trainer.interrupt import Interrupted
+from graphadapt.trainer.loop import Trainer
 
 
 def run(*arguments):
@@ -57,6 +60,13 @@ def test_a_corpus_holds_what_objectives_predict_and_no_label(store):
     assert (len(found), found.tasks) == (40, ())
 
 
+def test_a_corpus_of_nothing_says_what_became_of_it(tmp_path):
+    (tmp_path / "bad.csv").write_text("smiles\nxx\nyy\n")
+    result = run("corpus", tmp_path / "bad.csv", "-o", tmp_path / "c", "--processes", 1)
+    assert result.exit_code == 1
+    assert "no molecule is left for the corpus: 2 unparsable" in result.output
+
+
 def test_a_corpus_as_json_says_what_became_of_its_sources(store, repository, tmp_path):
     table = repository / "tests" / "molecules.csv"
     result = run(
@@ -82,6 +92,45 @@ def test_a_finished_run_is_packaged_without_training_again(trained, tmp_path):
     assert "use --force" in again.output
     forced = run("pretrain", "-o", trained, "--package", path, "--force", "--json")
     assert json.loads(forced.stdout)["package"] == str(path)
+    shapes = "--set backbone.layers=2 --set backbone.width=8"
+    assert f"train ogb -o RUN --set data.store=STORE --set backbone.weights={path} {shapes}" in (
+        result.output
+    )
+
+
+def test_a_package_is_refused_before_hours_of_training_not_after(store, tmp_path):
+    (tmp_path / "p.json").touch()
+    result = run(
+        "pretrain", "gin-virtual-node", "-o", tmp_path / "run", *settings(store),
+        "--package", tmp_path / "p.safetensors",
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "p.json exists already" in result.output
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_lost_its_numbers_is_not_packaged(store, tmp_path):
+    more = {"trainer.learning_rate": 1e30, "trainer.clip": 0.0, "trainer.average": 0.0}
+    result = run(
+        "pretrain", "gin-virtual-node", "-o", tmp_path / "run", *settings(store, **more),
+        "--package", tmp_path / "p.safetensors",
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "answer nothing that is a number; train it again" in result.output
+    assert not (tmp_path / "p.safetensors").exists()
+
+
+def test_a_stopped_run_says_how_it_goes_on(store, tmp_path, monkeypatch):
+    def stopped(*_, **__):
+        raise Interrupted("stopped after step 3")
+
+    monkeypatch.setattr(Trainer, "fit", stopped)
+    result = run("pretrain", "gin-virtual-node", "-o", tmp_path / "a run", *settings(store))
+    assert result.exit_code == 130
+    place = shlex.quote(str(tmp_path / "a run"))
+    assert result.stderr == (
+        f"stopped after step 3; go on with `graphadapt pretrain --resume -o {place}`\n"
+    )
 
 
 def test_a_run_is_resumed_and_packaged_in_one_go(trained, tmp_path):
@@ -99,7 +148,7 @@ def test_a_run_says_what_comes_next(store, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["pretrain", "-o", "r"], "give a settings file or a pretraining preset, --resume, or"),
+        (["pretrain", "-o", "r"], "give a settings file, a preset (gin-virtual-node, neural"),
         (["pretrain", "gin-virtual-node", "-o", "r", "--resume"], "leave CONFIG and --set"),
         (["pretrain", "gin-virtual-node", "-o", "r"], "corpus.stores is empty; name prepared"),
         (["pretrain", "gin", "-o", "r"], "is neither a file nor a preset; presets are gin-virt"),
@@ -109,8 +158,22 @@ def test_a_run_says_what_comes_next(store, tmp_path):
             ["pretrain", "gin-virtual-node", "-o", "r", "--set", "objectives.contrast.weight=1"],
             "did you mean 'contrastive'?",
         ),
+        (
+            ["pretrain", "gin-virtual-node", "-o", "r", "--force"],
+            "--licence and --force are of a package; give its file with --package",
+        ),
+        (["pretrain", "-o", "r", "--package", "p.txt"], "p.txt must end in .safetensors"),
+        (
+            ["pretrain", "-o", "r", "--package", "p.safetensors", "--set", "trainer.epochs=1"],
+            "give a settings file, a preset (gin-virtual-node",
+        ),
+        (
+            ["pretrain", "gin-virtual-node", "-o", "r", "--set", "corpus.stores=[s]"],
+            "[s] is no TOML value for corpus.stores; texts in it stand in quotes",
+        ),
         (["corpus", "nowhere", "-o", "s"], "nowhere does not exist; give a table file"),
         (["corpus", "t.csv", "-o", "s", "--features", "columns:a"], "a corpus has no columns"),
+        (["corpus", "nowhere", "-o", "s", "--seed", "-1"], "-1 is not in the range x>=0"),
         (["corpus", "-o", "s"], "Missing argument 'SOURCES...'"),
     ],
 )

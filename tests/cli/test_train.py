@@ -29,7 +29,7 @@ def test_running_out_of_memory_is_advice(tiny_store, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give a settings file or a preset, or --resume"),
+        ([], "give a settings file, a preset (fingerprint, full-graph,"),
         (["nowhere"], "is neither a file nor a preset; presets are"),
         (["plain", "--resume"], "--resume takes its settings from the run folder"),
         (["plain", "--set", "trainer.epoch=1"], "did you mean 'epochs'"),

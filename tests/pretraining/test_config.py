@@ -42,7 +42,7 @@ NOTHING = {
         (NOTHING, "the weights of all objectives are 0, so there is nothing to learn; raise one"),
         ({"objectives.contrast.weight": 1.0}, r"'contrast'; did you mean 'contrastive'\?"),
         ({"objectives.bonds.weight": -1.0}, r"objectives\.bonds\.weight=-1\.0 is negative"),
-        ({"objectives.atoms.hydrogens": -1.0}, r"a feature weight of objectives\.atoms is neg"),
+        ({"objectives.atoms.hydrogens": -1.0}, r"objectives\.atoms\.hydrogens=-1\.0 is neg"),
         (
             {"objectives.bonds.bond_type": 0.0, "objectives.bonds.stereo": 0.0},
             r"objectives\.bonds predicts no feature: raise one of bond_type, stereo, conjugated",

@@ -121,7 +121,10 @@ def odd_stores(repository, tmp_path_factory):
 def test_objectives_need_their_blocks_and_the_same_ones_everywhere(
     tiny_store, plain_store, odd_stores
 ):
-    with pytest.raises(DataError, match=r"no 'descriptors' features; .*--features descriptors"):
+    with pytest.raises(
+        DataError,
+        match=r"no 'descriptors' features, which .* --features descriptors,counts",
+    ):
         Corpus(config_of(tiny_store))
     bits_only = {"objectives.descriptors.weight": 0.0}
     assert len(Corpus(config_of(tiny_store, plain_store, **bits_only)).blocks) == 1

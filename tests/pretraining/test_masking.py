@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphadapt.graphs.batch import GraphTable
+from graphadapt.graphs.buckets import BatchSize
 from graphadapt.molecules.featurise import featurise_smiles
 from graphadapt.molecules.vocabulary import ATOM_FEATURE_SIZES, BOND_CODES, bond_code
 from graphadapt.pretraining.config import MaskingConfig
@@ -118,3 +119,18 @@ def test_a_molecule_without_bonds_can_be_hidden():
 def test_codes_and_features_are_each_others_inverse(code):
     features = bond_features(torch.tensor([code]))
     assert int(bond_code(features.numpy())[0]) == code
+
+
+@given(rows, st.floats(0.01, 1.0), st.integers(0, 2**31))
+def test_padding_is_never_hidden_and_molecules_keep_their_quota(rows, graphs, seed):
+    config = MaskingConfig(graphs=graphs, atoms=0.4, bonds=0.5)
+    batch = TABLE.gather(torch.tensor(rows), bucket=BatchSize(150, 160))
+    hidden = choose_hidden(batch, config, torch.Generator().manual_seed(seed))
+    assert not hidden.atoms[batch.graph_of_node == batch.num_graphs].any()
+    assert not hidden.bonds[batch.graph_of_node[batch.source[0::2]] == batch.num_graphs].any()
+    for graph, size in enumerate(batch.nodes_per_graph.tolist()):
+        found = int(hidden.atoms[batch.graph_of_node == graph].sum())
+        assert found in (0, min(size, 1 + int(torch.tensor(size) * 0.4)))
+    seen = hide(batch, hidden)
+    padding = batch.graph_of_node == batch.num_graphs
+    assert torch.equal(seen.atoms[padding], batch.atoms[padding])

@@ -77,6 +77,9 @@ def test_folders_that_are_in_the_way_or_hold_no_run_are_refused(settings, pretra
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(CheckpointError, match="is damaged, or no pretraining run"):
         PretrainRun.open(tmp_path)
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(CheckpointError, match=r"config\.json holds no object"):
+        PretrainRun.open(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(CheckpointError, match="holds something other than a run"):
         PretrainRun.create(settings, tmp_path)
@@ -88,12 +91,29 @@ def test_folders_that_are_in_the_way_or_hold_no_run_are_refused(settings, pretra
 
 def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_alike(settings, tmp_path):
     first = PretrainRun.create(settings, tmp_path / "run")
-    with pytest.raises(CheckpointError, match=r"has no best\.safetensors yet; pretrain first"):
+    with pytest.raises(CheckpointError, match=r"has no best\.safetensors yet; train the run first"):
         PretrainRun.open(tmp_path / "run")
     again = PretrainRun.open(tmp_path / "run", "none")
     expected = first.model.state_dict()
     for name, tensor in again.model.state_dict().items():
         assert torch.equal(tensor, expected[name]), name
+
+
+def test_a_run_of_another_kind_is_called_so(pretrained):
+    with pytest.raises(CheckpointError, match="it holds a run of `graphadapt pretrain`"):
+        Run.settings(pretrained)
+
+
+def test_weights_of_other_settings_are_told_by_a_few_names(settings, pretrained, tmp_path):
+    run = PretrainRun.create(settings.with_settings({"backbone.layers": 3}), tmp_path / "run")
+    (tmp_path / "run" / "best.safetensors").write_bytes(
+        (pretrained / "best.safetensors").read_bytes()
+    )
+    with pytest.raises(
+        CheckpointError, match=r"does not fit its own settings: \d+ missing"
+    ) as said:
+        PretrainRun.open(run.folder, "best")
+    assert len(str(said.value).partition("settings:")[2]) < 300
 
 
 def test_a_run_may_go_on_from_the_weights_of_another(settings, pretrained, tmp_path):

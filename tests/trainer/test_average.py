@@ -31,3 +31,16 @@ def test_the_live_weights_come_back_after_a_look_at_the_average():
     with average.swapped_in(layer):
         assert torch.equal(layer.weight, old)
     assert not layer.weight.any()
+
+
+def test_a_share_beside_the_weights_gives_the_same_average():
+    torch.manual_seed(0)
+    layer = torch.nn.BatchNorm1d(5)
+    averages = [WeightAverage(layer, decay=0.9, capturable=each) for each in (False, True)]
+    for step in range(6):
+        layer(torch.randn(4, 5))
+        torch.nn.init.normal_(layer.weight)
+        for average in averages:
+            average.update(layer, step)
+    for name, tensor in averages[0].tensors.items():
+        torch.testing.assert_close(averages[1].tensors[name], tensor)

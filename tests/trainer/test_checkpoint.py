@@ -6,6 +6,7 @@ from safetensors.torch import save_file
 
 from graphadapt.errors import CheckpointError
 from graphadapt.trainer.checkpoint import (
+    load_state,
     load_tensors,
     optimiser_state,
     restore_optimiser,
@@ -19,7 +20,7 @@ def test_tensors_and_state_come_back_as_they_were(tmp_path):
     state = {"step": 7, "best": None, "loss": 0.1 + 0.2}
     save_tensors(tmp_path / "x.safetensors", tensors, state)
     found, found_state = load_tensors(tmp_path / "x.safetensors")
-    assert found_state == state
+    assert found_state == load_state(tmp_path / "x.safetensors") == state
     assert found.keys() == tensors.keys()
     assert all(torch.equal(found[name], tensors[name]) for name in tensors)
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from graphadapt.config import TrainerConfig
-from graphadapt.trainer.optim import build_optimiser, learning_rate
+from graphadapt.trainer.optim import build_optimiser, learning_rate, set_learning_rate
+from graphadapt.training_config import TrainerConfig
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5])
@@ -30,3 +30,27 @@ def test_only_trainable_matrices_are_decayed():
     assert plain["weight_decay"] == 0.0
     assert [p.shape for p in decayed["params"]] == [(2, 3)]
     assert [p.shape for p in plain["params"]] == [(2,), (2,), (2,)]
+
+
+def test_a_rate_beside_the_weights_takes_the_same_steps():
+    config, found = TrainerConfig(weight_decay=0.3), []
+    for capturable in (False, True):
+        torch.manual_seed(0)
+        layer = torch.nn.Linear(3, 2)
+        optimiser = build_optimiser(layer, config, capturable=capturable)
+        held = [group["lr"] for group in optimiser.param_groups]
+        for rate in (0.1, 0.01, 0.2):
+            set_learning_rate(optimiser, rate)
+            optimiser.zero_grad()
+            layer(torch.ones(4, 3)).square().sum().backward()
+            optimiser.step()
+        if capturable:
+            assert all(group["lr"] is old for group, old in zip(optimiser.param_groups, held))  # noqa: B905
+        found.append([*layer.parameters()])
+    for one, two in zip(*found, strict=True):
+        torch.testing.assert_close(one, two)
+
+
+def test_nothing_to_train_has_an_optimiser_too():
+    layer = torch.nn.Linear(2, 2).requires_grad_(False)
+    assert build_optimiser(layer, TrainerConfig(), capturable=True).param_groups[0]["params"] == []

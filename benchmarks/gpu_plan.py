@@ -1,0 +1,82 @@
+"""What the GPU benchmark runs, how often and at which size."""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+__all__ = ["SuitePlan"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuitePlan:
+    """Settings of the suite; by default ogbg-molpcba's sizes and OGB's network."""
+
+    device: torch.device
+    precision: str = "bfloat16"
+    tasks: int = 128
+    batch: int = 512
+    layers: int = 5
+    width: int = 300
+    epochs: int = 4
+    """Of the ordinary run; the first one compiles and captures."""
+
+    blocks: int = 5
+    repeats: int = 2
+    """Timed turns of every way in a block, after one that is not timed."""
+
+    steps: int = 20
+    """Of one turn; a way that makes its batches on the host takes a fifth of them."""
+
+    warmup: int = 24
+    """Steps of every way before any is timed: they compile, and capture the usual shapes."""
+
+    cycle: int = 64
+    """Batches that a peer has ready before the first comes again."""
+
+    sample: int = 20_000
+    """Molecules on which captured steps are compared and a step's work is counted."""
+
+    compared: int = 24
+    """Captured steps that are held against the same steps one kernel at a time."""
+
+    replay_error: float = 5e-3
+    """Most that such a loss may be off, as a share: sums in another order, step after step."""
+
+    product: int = 8192
+    copied_mb: int = 2048
+    peer_seconds: float = 50.0
+    """After which the peer's epoch is cut short."""
+
+    compiles: bool = True
+    """Whether ``torch.compile`` is tried for the peer."""
+
+    seed: int = 0
+
+    def smaller(self) -> "SuitePlan":
+        """The same at sizes that a test can wait for."""
+        return replace(
+            self,
+            tasks=6,
+            batch=8,
+            layers=2,
+            width=8,
+            epochs=2,
+            blocks=1,
+            repeats=1,
+            steps=1,
+            warmup=1,
+            cycle=2,
+            sample=40,
+            compared=2,
+            product=64,
+            copied_mb=1,
+            compiles=False,
+        )
+
+    def steps_of(self, way: str) -> int:
+        """Steps of one turn."""
+        return max(1, self.steps // 5) if way.endswith("example") else self.steps
+
+    def steps_per_epoch(self, molecules: int) -> int:
+        """Of the 80 % that train."""
+        return max(1, round(0.8 * molecules) // self.batch)

@@ -1,0 +1,200 @@
+"""Everything that needs a GPU, in one command of less than eight minutes.
+
+On a machine with RDKit and the data, once:
+
+    python benchmarks/gpu_suite.py --prepare gpu_arrays.npz --data FOLDER [--bundle FOLDER]
+
+On the machine with the GPU, which needs torch, Triton, torch_geometric and safetensors, and no
+RDKit, DGL, ogb or network:
+
+    python benchmarks/gpu_suite.py --arrays gpu_arrays.npz
+
+FOLDER holds ``ogb/ogbg_mol{tox21,muv}`` and ``ogb/ogbg_molpcba_sizes``: real molecules of the
+former, drawn so that their sizes are the latter's. ``kernels`` holds every kernel against float64;
+``replay`` holds captured steps against the same steps one kernel at a time; ``epoch`` trains whole
+epochs as ``graphadapt train`` does; ``steps`` times steps of ours and of PyTorch Geometric in
+turns; ``work`` counts what a step computes and moves; ``peer-epoch`` trains one epoch as OGB's
+example is written; ``ceilings`` says what the card can do; ``onnx`` runs a bundle. A part that
+fails is noted and the others still run; the results are saved after each, as JSON and as a table
+beside it. ``--small`` is a minute's worth for a CPU.
+"""
+
+import argparse
+import os
+import signal
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import numpy as np
+import torch
+from gpu_arrays import Arrays, write_arrays, write_store
+from gpu_clock import ceilings
+from gpu_kernels import gather_rows, kernel_rows
+from gpu_onnx import onnx_rows
+from gpu_plan import SuitePlan
+from gpu_tables import table
+from gpu_training import epoch_rows, own_epoch_rows, replay_rows, step_rows, work_rows
+from measure import save_results
+
+from graphadapt.graphs.batch import GraphTable
+from graphadapt.graphs.buckets import BucketLadder
+from graphadapt.graphs.message_passing import MessageKernels, message_kernels
+from graphadapt.graphs.tensor_kernels import TensorKernels
+from graphadapt.graphs.triton_bridge import triton_supports
+
+MOLECULES, POOL = 437_929, 30_000
+RESULTS: Final = Path("benchmarks/results/gpu_suite.json")
+
+
+@dataclass
+class Suite:
+    """What the parts share, made when it is first asked for."""
+
+    plan: SuitePlan
+    arrays: Arrays
+    folder: Path
+
+    @cached_property
+    def store(self) -> Path:
+        path = self.folder / "store"
+        write_store(self.arrays, path, self.plan.tasks, self.plan.seed)
+        return path
+
+    @cached_property
+    def sample(self) -> Path:
+        """A small part of it, with the same labels."""
+        path = self.folder / "sample"
+        write_store(self.arrays, path, self.plan.tasks, self.plan.seed, self.plan.sample)
+        return path
+
+    @property
+    def kernels(self) -> Mapping[str, MessageKernels]:
+        """Kernels of the device; on a CPU those of a GPU without Triton."""
+        found: dict[str, MessageKernels] = {"tensor": TensorKernels(waits=False)}
+        if triton_supports(self.plan.device):
+            found["triton"] = message_kernels("triton", self.plan.device)
+        return found
+
+    def kernel_part(self) -> Iterator[dict[str, Any]]:
+        random = np.random.default_rng(self.plan.seed)
+        rows = torch.from_numpy(random.choice(self.arrays.rows, self.plan.batch))
+        host = GraphTable(self.arrays.columns, ordered=True)
+        table = GraphTable(self.arrays.columns, device=self.plan.device, ordered=True)
+        ladder = BucketLadder.fit(*host.sizes, self.plan.batch)
+        yield from gather_rows(table, host, ladder, rows)
+        bucket = ladder.bucket(host.size(rows))
+        batch = table.gather(rows.to(self.plan.device), bucket=bucket)
+        yield from kernel_rows(self.kernels, batch, self.plan.width, self.plan.seed)
+
+
+PARTS: Mapping[str, tuple[int, Callable[[Suite], Iterator[dict[str, Any]]]]] = {
+    "ceilings": (
+        15,
+        lambda suite: ceilings(suite.plan.device, suite.plan.product, suite.plan.copied_mb),
+    ),
+    "kernels": (70, Suite.kernel_part),
+    "replay": (45, lambda suite: replay_rows(suite.plan, suite.sample, suite.folder)),
+    "work": (20, lambda suite: work_rows(suite.plan, suite.sample, suite.folder)),
+    "epoch": (90, lambda suite: own_epoch_rows(suite.plan, suite.store, suite.folder)),
+    "steps": (
+        130,
+        lambda suite: step_rows(suite.plan, suite.arrays, suite.store, suite.folder),
+    ),
+    "peer-epoch": (75, lambda suite: epoch_rows(suite.plan, suite.arrays)),
+    "onnx": (
+        20,
+        lambda suite: onnx_rows(suite.arrays, suite.plan.blocks, suite.plan.repeats),
+    ),
+}
+"""Most seconds that a part may take, and what it does; together less than eight minutes."""
+
+
+def main() -> None:
+    options = parsed()
+    if options.prepare:
+        molecules, pool = (64, 48) if options.small else (MOLECULES, POOL)
+        write_arrays(options.prepare, options.data, molecules, pool, options.seed, options.bundle)
+        print(f"{options.prepare}: {options.prepare.stat().st_size / 1e6:.1f} MB")
+        return
+    device = torch.device("cuda" if torch.cuda.is_available() and not options.small else "cpu")
+    if device.type == "cpu" and not options.small:
+        raise SystemExit("torch sees no usable GPU; --small runs on a CPU")
+    plan = SuitePlan(device=device, seed=options.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        suite = Suite(
+            plan.smaller() if options.small else plan, Arrays.read(options.arrays), Path(folder)
+        )
+        rows = run_parts(suite, options.parts, options.output)
+    print("\n" + table(rows))
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--prepare", type=Path, metavar="FILE", help="make the file, and stop")
+    parser.add_argument("--arrays", type=Path, metavar="FILE", help="the file that was made")
+    parser.add_argument("--data", type=Path, default=os.environ.get("GRAPHADAPT_DATA"))
+    parser.add_argument("--bundle", type=Path, help="an exported bundle to carry along")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--small", action="store_true", help="tiny sizes, on a CPU")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="a JSON file")
+    options = parser.parse_args()
+    if not options.prepare and not options.arrays:
+        parser.error("give --arrays FILE, or make one with --prepare FILE")
+    return options
+
+
+def run_parts(suite: Suite, names: Sequence[str], output: Path) -> list[dict[str, Any]]:
+    """Run one part after the other; what is known is saved after each."""
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        budget, part = PARTS[name]
+        start = time.perf_counter()
+        rows += [{"part": name, **row} for row in guarded(lambda part=part: part(suite), budget)]
+        seconds = time.perf_counter() - start
+        rows.append({"part": name, "part_s": seconds, "budget_s": budget})
+        print(f"{name}: {seconds:.0f} of at most {budget} s", flush=True)
+        save_results(output, rows, seeds=[suite.plan.seed])
+        output.with_suffix(".md").write_text(table(rows) + "\n", encoding="utf-8")
+    return rows
+
+
+def guarded(
+    part: Callable[[], Iterator[dict[str, Any]]], budget: float
+) -> Iterator[dict[str, Any]]:
+    """A part's rows; one that fails or takes too long ends with a row that says so."""
+    try:
+        with at_most(budget):
+            yield from part()
+    except (Exception, SystemExit) as error:
+        traceback.print_exc()
+        text = str(error).splitlines()
+        yield {"failed": f"{type(error).__name__}: {text[0] if text else ''}"}
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in a block that takes longer, as soon as Python gets to it."""
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"it took more than {seconds:.0f} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Recording steps as CUDA graphs, and whether that is to be done."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from graphadapt.progress import note
+from graphadapt.trainer.distributed import Workers
+from graphadapt.trainer.learner import Learner, PlannedLearner
+from graphadapt.trainer.recorded_steps import Recorder
+from graphadapt.training_config import TrainerConfig
+
+__all__ = ["CudaRecorder", "choose_recorder"]
+
+_SYNCHRONISES = "called a synchronizing CUDA operation"
+"""What torch says of a call that waits for the device, when it is asked to."""
+
+
+class CudaRecorder:
+    """CUDA graphs that share one pool of memory; they are replayed one after the other.
+
+    Steps that are not recorded run on the same side stream as the recording, as libraries' work
+    space and autograd's accumulators belong to the stream that they first met. Torch's generator is
+    registered with every graph, so that a replay draws what the step would from the same seed.
+
+    Args:
+        device: a GPU.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._pool = torch.cuda.graph_pool_handle()
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """Run on the side stream, after what came before and before what comes after."""
+        outer = torch.cuda.current_stream(self.device)
+        self.stream.wait_stream(outer)
+        with torch.cuda.stream(self.stream):
+            yield
+        outer.wait_stream(self.stream)
+
+    @contextmanager
+    def watched(self) -> Iterator[list[str]]:
+        """Collect torch's warnings of synchronising calls, of which no graph can be captured."""
+        found: list[str] = []
+        before = torch.cuda.get_sync_debug_mode()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                yield found
+            finally:
+                torch.cuda.set_sync_debug_mode(before)
+        found += [
+            f"{text.splitlines()[0]} ({warning.filename}:{warning.lineno})"
+            for warning in caught
+            if _SYNCHRONISES in (text := str(warning.message))
+        ]
+
+    def record(self, work: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
+        """Capture ``work``; nothing of it is run."""
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool, stream=self.stream):
+            result = work()
+        return graph.replay, result
+
+
+def choose_recorder(
+    learner: Learner, settings: TrainerConfig, workers: Workers, *, shown: bool = True
+) -> Recorder | None:
+    """What records the learner's steps; None where there is nothing to gain or no way.
+
+    Where a GPU trains and its steps cannot be recorded, a line says why.
+    """
+    if learner.device.type != "cuda" or not settings.capture:
+        return None
+    if workers.world > 1:
+        obstacle = "several processes add up their gradients"
+    elif not isinstance(learner, PlannedLearner):
+        obstacle = f"{type(learner).__name__} decides each step as it comes"
+    else:
+        obstacle = learner.obstacle
+    if not obstacle:
+        return CudaRecorder(learner.device)
+    note(f"steps are taken one kernel at a time: {obstacle}", shown=shown)
+    return None

@@ -1,0 +1,79 @@
+"""What the steps of one epoch read, decided on the host and copied to the device together.
+
+Shapes: S steps, R rows of all of them, T tasks, G molecules of the table.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from graphadapt.data.sampler import Draw, TaskSampler
+from graphadapt.graphs.buckets import BatchSize, BucketLadder
+from graphadapt.trainer.learner import StepInputs
+
+__all__ = ["EpochPlan"]
+
+
+class EpochPlan:
+    """Rows, compositions and padded sizes of consecutive steps.
+
+    Sizes are worked out from the molecules' atom and bond counts, which the host has, so that no
+    batch's size is ever asked of the device.
+
+    Args:
+        first: number of the first step.
+        draws: what each step reads, over all processes.
+        sizes_2G: atoms and bonds of every molecule.
+        ladder: sizes to pad to.
+        device: where steps are computed.
+        rank: this process, which takes its part of every draw.
+        world: number of processes.
+    """
+
+    def __init__(
+        self,
+        first: int,
+        draws: Sequence[Draw],
+        sizes_2G: NDArray[np.integer],
+        ladder: BucketLadder,
+        device: torch.device,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.first = first
+        rows = [TaskSampler.shard(draw.rows, rank, world) for draw in draws]
+        self._ends = np.cumsum([len(each) for each in rows]).tolist()
+        rows_R = np.concatenate(rows)
+        starts = [0, *self._ends[:-1]]
+        nodes_S, bonds_S = np.add.reduceat(sizes_2G[:, rows_R], starts, axis=1)
+        self._buckets = [ladder.size(int(rung)) for rung in ladder.rungs(nodes_S, bonds_S)]
+        self._molecules = [len(draw.rows) for draw in draws]
+        self._rows = _on_device(rows_R, device)
+        self._compositions = _on_device(np.stack([draw.composition for draw in draws]), device)
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def inputs(self, step: int) -> StepInputs:
+        """What one of the steps reads: rows and the composition, as views of the plan."""
+        place = step - self.first
+        start = self._ends[place - 1] if place else 0
+        return StepInputs(
+            (self._rows[start : self._ends[place]], self._compositions[place]),
+            self._buckets[place],
+            self._molecules[place],
+        )
+
+    @property
+    def buckets(self) -> Sequence[BatchSize]:
+        """The padded size of every step."""
+        return self._buckets
+
+
+def _on_device(array: NDArray[np.generic], device: torch.device) -> Tensor:
+    """A copy on the device, which a GPU is not waited for."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
