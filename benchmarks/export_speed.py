@@ -32,7 +32,7 @@ from graphadapt.backbone.factory import build_backbone
 from graphadapt.config import BackboneConfig
 from graphadapt.data.moleculeace import moleculeace_source
 from graphadapt.export.bundle import write_bundle
-from graphadapt.export.parity import ParityPlan
+from graphadapt.export.repeated_runs import ParityPlan
 from graphadapt.freeze import FrozenModel
 from graphadapt.graphs.batch import GraphBatch, GraphTable
 from graphadapt.molecules.features import FeatureBlock

@@ -26,7 +26,8 @@ import numpy as np
 from measure import alternate, markdown_table, ratio, save_results
 from rdkit import Chem, rdBase
 
-from graphadapt.molecules.featurise import MoleculeArrays, featurise_smiles
+from graphadapt.molecules.arrays import MoleculeArrays
+from graphadapt.molecules.featurise import featurise_smiles
 from graphadapt.progress import track
 
 sys.modules.setdefault("outdated", None)  # ogb would ask the network for its newest version

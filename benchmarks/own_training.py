@@ -17,8 +17,6 @@ from graphadapt.config import RunConfig
 from graphadapt.graphs.dgl_bridge import dgl_supports, load_dgl
 from graphadapt.run import Run
 from graphadapt.trainer.checkpoint import save_tensors
-from graphadapt.trainer.distributed import Workers
-from graphadapt.trainer.loop import Trainer
 
 __all__ = ["OwnTraining", "save_backbone", "several", "use_threads"]
 
@@ -38,10 +36,8 @@ class OwnTraining:
     def __init__(self, settings: Mapping[str, Any], folder: Path, cycle: int | None = None) -> None:
         config = RunConfig.from_toml("ogb").with_settings({"trainer.device": "cpu", **settings})
         self.run = Run.create(config, folder)
-        self.run._freeze_backbone()
-        self.learner = self.run._learner(Workers())
-        self.trainer = Trainer(self.learner, config.trainer, folder, shown=False)
-        self.remember()
+        self.trainer = self.run.trainer(shown=False)
+        self.learner = self.trainer.learner
         self.run.model.train()
         self.cycle = cycle
         self.steps = 0
@@ -50,7 +46,7 @@ class OwnTraining:
         """Take the next step; returns its molecules."""
         step = self.steps if self.cycle is None else self.steps % self.cycle
         self.steps += 1
-        _, molecules = self.trainer._step(step)
+        _, molecules = self.trainer.take_step(step)
         return molecules
 
     def remember(self) -> float:

@@ -179,6 +179,9 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/pretraining"))
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/pretraining.json"))
     options = parser.parse_args()
+    named = [name for name in options.sets if name != BUNDLED and not is_store(Path(name))]
+    if options.data is None and named:
+        parser.error(f"{named[0]} is looked for in the folder of --data, or $GRAPHADAPT_DATA")
     rows: list[dict[str, Any]] = []
     gnns = None if options.data is None else Path(options.data) / "pretrained"
     for start in starts(options.weights, gnns, options.starts):

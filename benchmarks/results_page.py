@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import results_checks as checks
+from gpu_checks import gpu_suite
 from measure import markdown_table
 from results_checks import Check, Results
+from serve_checks import serve_speed
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -47,6 +49,11 @@ def from_script(name: str) -> Callable[[Results], list[str]]:
         return [importlib.import_module(name).table(result.rows)]
 
     return tables
+
+
+def plain_table(result: Results) -> list[str]:
+    """All rows as they were saved."""
+    return [markdown_table(result.rows)]
 
 
 def featurise_tables(result: Results) -> list[str]:
@@ -175,6 +182,20 @@ BENCHMARKS = (
         "python benchmarks/train_speed.py --data FOLDER",
         checks.train_speed,
         from_script("train_speed"),
+    ),
+    Benchmark(
+        "Training on a GPU",
+        "gpu_suite*.json",
+        "python benchmarks/gpu_suite.py --arrays FILE",
+        gpu_suite,
+        from_script("gpu_tables"),
+    ),
+    Benchmark(
+        "From SMILES to an answer",
+        "serve_speed*.json",
+        "python benchmarks/serve_speed.py",
+        serve_speed,
+        plain_table,
     ),
 )
 

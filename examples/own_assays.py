@@ -19,7 +19,7 @@ from graphadapt.config import RunConfig
 from graphadapt.data.load import load_source
 from graphadapt.data.moleculeace import moleculeace_source
 from graphadapt.data.prepare import prepare
-from graphadapt.export.parity import ParityPlan
+from graphadapt.export.repeated_runs import ParityPlan
 from graphadapt.export.run_bundle import export_run
 from graphadapt.freeze import Selection
 from graphadapt.molecules.features import FeatureBlock

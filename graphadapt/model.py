@@ -19,7 +19,7 @@ from graphadapt.readout.branch_dropout import BranchDropout
 from graphadapt.readout.features import FeatureEmbedding
 from graphadapt.readout.head import TaskReadout
 from graphadapt.readout.scaling import TargetScaling
-from graphadapt.routing.composition import mix
+from graphadapt.routing.composition import mix_sites
 from graphadapt.routing.task_routing import TaskRouting
 
 __all__ = ["READOUT", "Answer", "ComposedModel"]
@@ -166,7 +166,7 @@ class ComposedModel(nn.Module):
             return None, {}
         if self.banks is None:
             return self._embed(batch, below, call_linear), {}
-        alphas = {site: mix(composition_T, gates[site]) for site in self.sites}
+        alphas = mix_sites(composition_T, {site: gates[site] for site in self.sites})
         call = self.banks.call(alphas, measures=measures, batch=batch)
         graph_embedding_GD = self._embed(batch, below, call)
         call.check_all_called()

@@ -18,7 +18,7 @@ import torch
 from graphadapt.config import RunConfig
 from graphadapt.data.bundled import BUNDLED, PUBLISHED_RMSE
 from graphadapt.errors import ConfigError
-from graphadapt.export.bundle import check_target
+from graphadapt.export.bundle_folder import check_target
 from graphadapt.export.contract import BundleContract
 from graphadapt.export.run_bundle import export_run
 from graphadapt.freeze import FrozenModel
@@ -135,8 +135,10 @@ class Quickstart:
     def _test(self, run: Run) -> Evaluation:
         found = run.evaluate("test")
         self.say("\n3/5 Test molecules of every target, in the units of its labels")
+        if run.model.sites:
+            self.say("All targets asked together, weighed alike.")
         self.say(task_table(found))
-        if run.config.data.store != BUNDLED:
+        if run.config.data.store != BUNDLED or run.config.data.tasks:
             return found
         ours: list[list[Cell]] = [["this run", found.mean["rmse"], found.mean["cliff_rmse"]]]
         published: list[list[Cell]] = [[name, *scores] for name, scores in PUBLISHED_RMSE.items()]

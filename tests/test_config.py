@@ -20,10 +20,10 @@ from graphadapt.config import (
     RoutingConfig,
     RunConfig,
     SamplerConfig,
-    TrainerConfig,
 )
 from graphadapt.errors import ConfigError, GraphAdaptError
 from graphadapt.presets import preset_names
+from graphadapt.training_config import TrainerConfig
 
 
 def settings_of(cls=RunConfig, prefix=""):
@@ -133,8 +133,19 @@ def test_a_wrong_key_or_type_is_named_with_what_would_work(table, message):
         (lambda: SamplerConfig(batch_size=1), "use at least 2"),
         (lambda: SamplerConfig(neighbourhood=0.8, random=0.4), "add up to at most 1"),
         (lambda: TrainerConfig(epochs=0), "epochs must be at least 1"),
-        (lambda: TrainerConfig(learning_rate=0.0), "must be above 0"),
+        (lambda: TrainerConfig(learning_rate=0.0), "must be a number above 0"),
         (lambda: TrainerConfig(average=1.0), r"not in \[0, 1\)"),
+        (lambda: TrainerConfig(learning_rate=float("inf")), "must be a number above 0"),
+        (lambda: TrainerConfig(clip=-1.0), "trainer.clip=-1.0 must be a number that is 0 or more"),
+        (lambda: TrainerConfig(weight_decay=-1.0), "weight_decay=-1.0 must be a number"),
+        (lambda: TrainerConfig(final_rate=-2.0), "final_rate=-2.0 must be a number"),
+        (lambda: TrainerConfig(checkpoint_seconds=float("nan")), "=nan must be a number"),
+        (lambda: TrainerConfig(patience=-3), "trainer.patience=-3 must be 0 or more"),
+        (lambda: TrainerConfig(threads=-1), "trainer.threads=-1 must be 0 or more"),
+        (lambda: TrainerConfig(seed=-1), r"trainer.seed=-1 is not in \[0, 2\^63\)"),
+        (lambda: TrainerConfig(seed=10**20), "trainer.seed=100000000000000000000 is not in"),
+        (lambda: AdapterConfig(count=0, sites=("expand",)), "leaves nothing to put at"),
+        (lambda: FeatureConfig(blocks=("counts", "counts")), "names one twice"),
         (lambda: RunConfig(backbone=BackboneConfig(kind="none")), "leaves nothing to read"),
         (
             lambda: RunConfig(

@@ -180,6 +180,11 @@ def test_a_selection_keeps_what_its_rule_says(rule, expected):
     torch.testing.assert_close(kept, torch.tensor([expected], dtype=torch.float32))
 
 
+def test_a_selection_of_more_adapters_than_there_are_is_refused():
+    with pytest.raises(ConfigError, match="top_m=9 is more than the 4 adapters there are; use 1"):
+        freeze(built(), selection=Selection(top_m=9))
+
+
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
@@ -206,7 +211,7 @@ def test_reestimated_norms_are_those_of_the_frozen_network():
     frozen = freeze(built())
     batch = batch_of()
     reestimate_norms(frozen, [batch])
-    norm = frozen.backbone.convolutions[0].norm
+    norm = frozen.backbone.convolutions[0].norm.requires_grad_(True)  # so that it is not folded
     seen = []
     norm.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
     frozen(batch)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from graphadapt.adapters.cost import AdapterCost
+from graphadapt.backbone.protocol import ColumnMap, mapped
 from graphadapt.errors import ConfigError
 
 __all__ = ["AdapterBank", "Form"]
@@ -58,7 +59,13 @@ class AdapterBank(nn.Module):
         nn.init.kaiming_uniform_(self.down.view(-1, in_features), a=math.sqrt(5))
 
     def adapted_linear(
-        self, layer: nn.Linear, x: Tensor, alpha_K: Tensor, form: Form = "auto"
+        self,
+        layer: nn.Linear,
+        x: Tensor,
+        alpha_K: Tensor,
+        form: Form = "auto",
+        *,
+        after: ColumnMap | None = None,
     ) -> Tensor:
         """Apply ``layer`` with the adapters mixed in.
 
@@ -71,20 +78,22 @@ class AdapterBank(nn.Module):
             alpha_K: weight of each adapter.
             form: ``factored`` adds ``γ V diag(α) (U x)`` to the layer's output; ``effective``
                 adds ``γ V diag(α) U`` to its weight first.
+            after: what follows the layer and its adapters column by column.
 
         Returns:
             ``(..., F)``.
         """
         if form == "auto":
             form = "effective" if self.cost(layer, x).prefers_effective else "factored"
+        weight_FD, bias_F = mapped(layer.weight, layer.bias, after)
+        up = self._weighted_up(alpha_K, after)
         if form == "factored":
-            return layer(x) + self.correction(x, alpha_K)
-        return functional.linear(x, layer.weight + self.delta(alpha_K), layer.bias)
+            return functional.linear(x, weight_FD, bias_F) + self._through_factors(x, up)
+        return functional.linear(x, weight_FD + up @ self.down.flatten(0, 1), bias_F)
 
     def correction(self, x: Tensor, alpha_K: Tensor) -> Tensor:
         """``γ Σ_k α_k V_k U_k x`` through the factors, ``(..., D)`` to ``(..., F)``."""
-        hidden = functional.linear(x, self.down.flatten(0, 1))
-        return functional.linear(hidden, self._weighted_up(alpha_K))
+        return self._through_factors(x, self._weighted_up(alpha_K))
 
     def delta(self, alpha_K: Tensor) -> Tensor:
         """``γ Σ_k α_k V_k U_k``, the change of the layer's weight, ``(F, D)``."""
@@ -138,10 +147,15 @@ class AdapterBank(nn.Module):
             f"scale={self.scale}"
         )
 
-    def _weighted_up(self, alpha_K: Tensor) -> Tensor:
+    def _through_factors(self, x: Tensor, up: Tensor) -> Tensor:
+        """``up`` ``(F, KR)`` after all ``U_k``."""
+        return functional.linear(functional.linear(x, self.down.flatten(0, 1)), up)
+
+    def _weighted_up(self, alpha_K: Tensor, after: ColumnMap | None = None) -> Tensor:
         """``γ α_k V_k`` side by side, ``(F, KR)``; cheaper than weighting N rows."""
         weighted_KFR = self.up * (self.scale * alpha_K).view(-1, 1, 1)
-        return weighted_KFR.transpose(0, 1).flatten(1)
+        up = weighted_KFR.transpose(0, 1).flatten(1)
+        return up if after is None else after.scale.unsqueeze(1) * up
 
     def _flat_up(self) -> Tensor:
         """All ``V_k`` side by side, ``(F, KR)``."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from graphadapt.adapters.bank import AdapterBank
 from graphadapt.adapters.disagreement import adapter_disagreement
 from graphadapt.adapters.site_names import key_of
+from graphadapt.backbone.protocol import ColumnMap, call_linear
 from graphadapt.errors import ConfigError
 from graphadapt.graphs.batch import GraphBatch
 
@@ -138,23 +139,23 @@ class SiteCall:
             raise ConfigError(f"no adapter weights for site {missing[0]!r}; give one set a site")
         self._places = places
         self._alphas = alphas
-        self._measures = measures
+        self.measures = measures
         self._batch = batch
         self._uncalled = set(names)
         self._distances: dict[str, list[Tensor]] = {}
 
-    def __call__(self, layer: nn.Linear, x: Tensor, /) -> Tensor:
-        """Map ``(..., D)`` to ``(..., F)``."""
+    def __call__(self, layer: nn.Linear, x: Tensor, after: ColumnMap | None = None, /) -> Tensor:
+        """Map ``(..., D)`` to ``(..., F)``, and the result on by ``after`` if it is given."""
         place = self._places.get(layer)
         if place is None:
-            return layer(x)
+            return call_linear(layer, x, after)
         name, bank = place
         self._uncalled.discard(name)
-        if self._measures:
+        if self.measures:
             rows = x.reshape(-1, bank.in_features)
             distance_KK = adapter_disagreement(bank, rows, self._real_rows(len(rows)))
             self._distances.setdefault(name, []).append(distance_KK)
-        return bank.adapted_linear(layer, x, self._alphas[name])
+        return bank.adapted_linear(layer, x, self._alphas[name], after=after)
 
     def _real_rows(self, rows: int) -> Tensor | None:
         """How many of a layer's input rows are no padding; None if all are.

@@ -1,13 +1,17 @@
-"""Weights that come from elsewhere, and which of a backbone's weights move."""
+"""Weights from elsewhere, how they may not fit, and which of a backbone's weights move."""
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from typing import Final
 
 from torch import Tensor, nn
 
 from graphadapt.errors import CheckpointError, ConfigError
 
-__all__ = ["load_backbone", "set_trainable"]
+__all__ = ["load_backbone", "mismatch", "set_trainable"]
+
+LISTED: Final = 3
+"""Names that a mismatch shows of each kind."""
 
 
 def load_backbone(backbone: nn.Module, tensors: Mapping[str, Tensor], origin: object) -> None:
@@ -21,13 +25,39 @@ def load_backbone(backbone: nn.Module, tensors: Mapping[str, Tensor], origin: ob
     Raises:
         CheckpointError: if a tensor is missing, left over or of another shape.
     """
-    try:
-        backbone.load_state_dict(tensors)
-    except RuntimeError as error:
+    found = mismatch(backbone, tensors)
+    if found:
         raise CheckpointError(
-            f"the weights in {origin} do not fit this backbone; give it the same kind, layers "
-            f"and width: {str(error).splitlines()[-1].strip()}"
-        ) from error
+            f"the weights in {origin} do not fit this backbone ({found}); give it the kind, layers "
+            "and width that they were trained in"
+        )
+    backbone.load_state_dict(tensors)
+
+
+def mismatch(module: nn.Module, tensors: Mapping[str, Tensor]) -> str:
+    """How tensors differ from a module's own: the first few names of each kind, and how many.
+
+    Empty if they have the same names and shapes.
+
+    Example:
+        >>> mismatch(nn.Linear(2, 3), {"weight": torch.zeros(3, 1), "scale": torch.ones(3)})
+        '1 missing: bias; 1 left over: scale; 1 of another shape: weight (3, 1) for (3, 2)'
+    """
+    own = module.state_dict()
+    kinds = {
+        "missing": [name for name in own if name not in tensors],
+        "left over": [name for name in tensors if name not in own],
+        "of another shape": [
+            f"{name} {tuple(tensors[name].shape)} for {tuple(tensor.shape)}"
+            for name, tensor in own.items()
+            if name in tensors and tensors[name].shape != tensor.shape
+        ],
+    }
+    return "; ".join(
+        f"{len(names)} {kind}: {', '.join(names[:LISTED])}{', …' if len(names) > LISTED else ''}"
+        for kind, names in kinds.items()
+        if names
+    )
 
 
 def set_trainable(backbone: nn.Module, patterns: Sequence[str]) -> None:

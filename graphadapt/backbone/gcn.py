@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from graphadapt.backbone.encoders import BondEncoder
+from graphadapt.backbone.node_norm import NodeNorm
 from graphadapt.backbone.protocol import LinearCall
 from graphadapt.graphs.batch import GraphBatch
 from graphadapt.graphs.message_passing import MessageKernels
@@ -41,9 +42,14 @@ class GCNConvolution(nn.Module):
         self.root = nn.Parameter(torch.randn(width))
 
     def forward(
-        self, x_ND: Tensor, batch: GraphBatch, kernels: MessageKernels, linear: LinearCall
+        self,
+        x_ND: Tensor,
+        batch: GraphBatch,
+        kernels: MessageKernels,
+        linear: LinearCall,
+        norm: NodeNorm | None = None,
     ) -> Tensor:
-        """Update node states ``(N, D)``."""
+        """Update node states ``(N, D)``, through ``norm`` in the end if there is one."""
         h_ND = linear(self.update, x_ND)
         degree_N, weight_E = _degree_weights(batch, h_ND)
         heard_ND = kernels.relu_message_sum(
@@ -56,7 +62,8 @@ class GCNConvolution(nn.Module):
             order=batch.bond_order,
         )
         own_ND = functional.relu(h_ND + self.root.to(h_ND.dtype))
-        return torch.addcmul(heard_ND, own_ND, degree_N.reciprocal().to(h_ND.dtype).unsqueeze(1))
+        y_ND = torch.addcmul(heard_ND, own_ND, degree_N.reciprocal().to(h_ND.dtype).unsqueeze(1))
+        return y_ND if norm is None else norm(y_ND, batch, kernels)
 
 
 def _degree_weights(batch: GraphBatch, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from graphadapt.backbone.encoders import BondEncoder
+from graphadapt.backbone.fixed_norm import linear_norm
 from graphadapt.backbone.node_norm import NodeNorm
 from graphadapt.backbone.protocol import LinearCall
 from graphadapt.graphs.batch import GraphBatch
@@ -43,9 +44,23 @@ class GINConvolution(nn.Module):
         self.contract = nn.Linear(2 * width, width)
 
     def forward(
+        self,
+        x_ND: Tensor,
+        batch: GraphBatch,
+        kernels: MessageKernels,
+        linear: LinearCall,
+        norm: NodeNorm | None = None,
+    ) -> Tensor:
+        """Update node states ``(N, D)``, through ``norm`` in the end if there is one."""
+        hidden = self.hidden(x_ND, batch, kernels, linear)
+        if norm is None:
+            return linear(self.contract, hidden)
+        return linear_norm(linear, self.contract, norm, hidden, batch, kernels)
+
+    def hidden(
         self, x_ND: Tensor, batch: GraphBatch, kernels: MessageKernels, linear: LinearCall
     ) -> Tensor:
-        """Update node states ``(N, D)``."""
+        """What ``contract`` is applied to, ``(N, 2D)``."""
         heard_ND = kernels.relu_message_sum(
             x_ND,
             self.bonds(),
@@ -56,5 +71,4 @@ class GINConvolution(nn.Module):
         )
         # Not (1 + epsilon) x: bfloat16 would round a small epsilon away.
         summed_ND = torch.addcmul(heard_ND + x_ND, x_ND, self.epsilon.to(x_ND.dtype))
-        hidden = self.norm(linear(self.expand, summed_ND), batch, kernels)
-        return linear(self.contract, torch.relu(hidden))
+        return torch.relu(linear_norm(linear, self.expand, self.norm, summed_ND, batch, kernels))

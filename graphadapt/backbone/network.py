@@ -3,18 +3,19 @@
 Shapes: N nodes, G graphs, D width, L layers.
 """
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from graphadapt.backbone.dropout import Dropout
 from graphadapt.backbone.encoders import AtomEncoder
+from graphadapt.backbone.fixed_norm import column_map, is_fixed
 from graphadapt.backbone.gcn import GCNConvolution
 from graphadapt.backbone.gin import GINConvolution
 from graphadapt.backbone.layered import LayeredBackbone, LayerState, layer_in_name
 from graphadapt.backbone.node_norm import NodeNorm
-from graphadapt.backbone.protocol import LinearCall
+from graphadapt.backbone.protocol import LinearCall, call_linear
 from graphadapt.backbone.virtual_node import VirtualNode
 from graphadapt.errors import ConfigError
 from graphadapt.graphs.batch import GraphBatch
@@ -90,9 +91,7 @@ class MoleculeNetwork(LayeredBackbone):
     def advance(self, state: LayerState, batch: GraphBatch, linear: LinearCall) -> LayerState:
         """Hear the virtual node and the neighbours; then the virtual node hears the nodes."""
         kernels = self._kernels(batch)
-        layer, x_ND, shared_GD = state.layer, state.nodes, state.graphs
-        if shared_GD is not None:
-            x_ND = x_ND + kernels.spread(shared_GD, batch.graph_of_node, offsets=batch.node_offsets)
+        layer, x_ND, shared_GD = state.layer, self._heard_nodes(state, batch), state.graphs
         y_ND = self._layer(layer, x_ND, batch, kernels, linear)
         if self.virtual_node is not None and layer < len(self.virtual_node.updates):
             summed_GD = kernels.segment_sum(
@@ -104,13 +103,36 @@ class MoleculeNetwork(LayeredBackbone):
         below_ND = x_ND if state.summed is None else state.summed + x_ND
         return LayerState(layer + 1, y_ND, shared_GD, below_ND)
 
+    def embed(
+        self, state: LayerState, batch: GraphBatch, linear: LinearCall = call_linear
+    ) -> Tensor:
+        r"""Run the layers that are left and embed every graph, ``(G, width)``.
+
+        A last layer of GIN whose norm is fixed ends in one affine map, and a mean of affine maps is
+        the map of the mean:
+
+        .. math:: \frac{1}{|g|} \sum_{v \in g} \mathrm{norm}(W_2 h_v)
+                  = \mathrm{norm}\Bigl(W_2 \frac{1}{|g|} \sum_{v \in g} h_v\Bigr)
+
+        So there the product is over G rows, not N, which spares a frozen network a tenth of its
+        work, and of the work of its last layer alone more than half.
+        """
+        last = self.num_layers - 1
+        if state.layer > last or not self._ends_affine(linear):
+            return super().embed(state, batch, linear)
+        state = self.run(state, last, batch, linear)
+        convolution, kernels = self.convolutions[last], self._kernels(batch)
+        assert isinstance(convolution, GINConvolution)
+        hidden = convolution.hidden(self._heard_nodes(state, batch), batch, kernels, linear)
+        pooled = self._sum(hidden, batch) / batch.nodes_per_graph.unsqueeze(1)
+        with torch.autocast(pooled.device.type, enabled=False):
+            mean_GD = linear(convolution.contract, pooled, column_map(self._last_norm))
+        return mean_GD if self.pooling == "mean" else mean_GD * batch.nodes_per_graph.unsqueeze(1)
+
     def finish(self, state: LayerState, batch: GraphBatch, linear: LinearCall) -> Tensor:
         """Pool nodes in float32 at least, ``(G, width)``."""
         x_ND = state.nodes if state.summed is None else state.summed + state.nodes
-        x_ND = x_ND.to(torch.promote_types(x_ND.dtype, torch.float32))
-        summed_GD = self._kernels(batch).segment_sum(
-            x_ND, batch.graph_of_node, batch.num_graphs, offsets=batch.node_offsets
-        )
+        summed_GD = self._sum(x_ND, batch)
         if self.pooling == "sum":
             return summed_GD
         return summed_GD / batch.nodes_per_graph.unsqueeze(1)
@@ -122,6 +144,35 @@ class MoleculeNetwork(LayeredBackbone):
     def _kernels(self, batch: GraphBatch) -> MessageKernels:
         return message_kernels(self.message_passing, batch.atoms.device)
 
+    @property
+    def _last_norm(self) -> NodeNorm:
+        return cast("NodeNorm", self.norms[-1])
+
+    def _ends_affine(self, linear: LinearCall) -> bool:
+        """Whether the last layer ends in an affine map that nobody looks into node by node."""
+        return (
+            isinstance(self.convolutions[-1], GINConvolution)
+            and self.jumping_knowledge == "last"
+            and not self.training
+            and is_fixed(self._last_norm)
+            and not getattr(linear, "measures", False)
+        )
+
+    def _heard_nodes(self, state: LayerState, batch: GraphBatch) -> Tensor:
+        """States of the nodes after they heard their virtual node, ``(N, D)``."""
+        if state.graphs is None:
+            return state.nodes
+        return state.nodes + self._kernels(batch).spread(
+            state.graphs, batch.graph_of_node, offsets=batch.node_offsets
+        )
+
+    def _sum(self, x_ND: Tensor, batch: GraphBatch) -> Tensor:
+        """Every graph's sum over its nodes in float32 at least, ``(G, D)``."""
+        x_ND = x_ND.to(torch.promote_types(x_ND.dtype, torch.float32))
+        return self._kernels(batch).segment_sum(
+            x_ND, batch.graph_of_node, batch.num_graphs, offsets=batch.node_offsets
+        )
+
     def _layer(
         self,
         layer: int,
@@ -130,7 +181,6 @@ class MoleculeNetwork(LayeredBackbone):
         kernels: MessageKernels,
         linear: LinearCall,
     ) -> Tensor:
-        y_ND = self.convolutions[layer](x_ND, batch, kernels, linear)
-        y_ND = self.norms[layer](y_ND, batch, kernels)
+        y_ND = self.convolutions[layer](x_ND, batch, kernels, linear, self.norms[layer])
         is_last = layer == self.num_layers - 1
         return self.dropout(y_ND if is_last else torch.relu(y_ND))

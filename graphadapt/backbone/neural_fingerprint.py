@@ -90,8 +90,9 @@ class NeuralFingerprint(LayeredBackbone):
         """Hear the neighbours, then count what the layer sees: W more columns a graph."""
         layer = state.layer
         kernels = message_kernels(self.message_passing, batch.atoms.device)
-        heard_ND = self.convolutions[layer](state.nodes, batch, kernels, linear)
-        x_ND = state.nodes + torch.relu(self.norms[layer](heard_ND, batch, kernels))
+        norm = self.norms[layer]
+        heard_ND = self.convolutions[layer](state.nodes, batch, kernels, linear, norm)
+        x_ND = state.nodes + torch.relu(heard_ND)
         soft_NW = torch.relu(linear(cast("nn.Linear", self.readouts[layer]), x_ND))
         counts_GW = kernels.segment_sum(
             soft_NW, batch.graph_of_node, batch.num_graphs, offsets=batch.node_offsets

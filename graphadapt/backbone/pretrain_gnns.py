@@ -19,6 +19,7 @@ from torch.nn import functional
 from graphadapt.backbone.checkpoints import load_backbone
 from graphadapt.backbone.dropout import Dropout
 from graphadapt.backbone.layered import LayeredBackbone, LayerState, layer_in_name
+from graphadapt.backbone.node_norm import NodeNorm
 from graphadapt.backbone.protocol import LinearCall
 from graphadapt.errors import CheckpointError
 from graphadapt.graphs.batch import GraphBatch
@@ -132,7 +133,7 @@ class PretrainGnnsNetwork(LayeredBackbone):
         self.convolutions = nn.ModuleList(
             PretrainGnnsConvolution(width, convolution) for _ in range(layers)
         )
-        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for _ in range(layers))
+        self.norms = nn.ModuleList(NodeNorm(width) for _ in range(layers))
         self.dropout = Dropout(dropout)
         self.register_buffer("chirality_of", _chiralities(), persistent=False)
 
@@ -146,7 +147,7 @@ class PretrainGnnsNetwork(LayeredBackbone):
         layer = state.layer
         kernels = message_kernels(self.message_passing, batch.atoms.device)
         heard_ND = self.convolutions[layer](state.nodes, batch, kernels, linear)
-        y_ND = self.norms[layer](heard_ND)
+        y_ND = self.norms[layer](heard_ND, batch, kernels)
         y_ND = self.dropout(y_ND if layer == self.num_layers - 1 else torch.relu(y_ND))
         return LayerState(layer + 1, y_ND)
 
@@ -154,7 +155,9 @@ class PretrainGnnsNetwork(LayeredBackbone):
         """Average nodes in float32 at least, ``(G, width)``."""
         kernels = message_kernels(self.message_passing, batch.atoms.device)
         x_ND = state.nodes.to(torch.promote_types(state.nodes.dtype, torch.float32))
-        summed_GD = kernels.segment_sum(x_ND, batch.graph_of_node, batch.num_graphs)
+        summed_GD = kernels.segment_sum(
+            x_ND, batch.graph_of_node, batch.num_graphs, offsets=batch.node_offsets
+        )
         return summed_GD / batch.nodes_per_graph.unsqueeze(1)
 
     def layer_of(self, name: str) -> int:

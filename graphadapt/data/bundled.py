@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from graphadapt.data.moleculeace import moleculeace_source
-from graphadapt.data.prepare import prepare
 from graphadapt.data.store import STORE_FORMAT, GraphStore, is_store
 from graphadapt.errors import DataError
 from graphadapt.molecules.features import FeatureBlock
@@ -56,6 +55,8 @@ def open_store(name: str, feature_kinds: Sequence[str] = (), *, shown: bool = Tr
 
 
 def _prepare_bundled(folder: Path, blocks: Sequence[FeatureBlock], *, shown: bool) -> None:
+    from graphadapt.data.prepare import prepare  # needs RDKit, which an open store does not
+
     try:
         prepare(moleculeace_source(), folder, blocks=blocks, shown=shown)
     except DataError:

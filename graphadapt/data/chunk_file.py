@@ -15,7 +15,7 @@ from zipfile import is_zipfile
 import numpy as np
 from numpy.typing import NDArray
 
-from graphadapt.molecules.featurise import MoleculeBatch
+from graphadapt.molecules.arrays import MoleculeBatch
 from graphadapt.molecules.outcome import PackedOutcomes
 
 __all__ = ["is_chunk_file", "read_chunk", "read_keys", "write_chunk"]

@@ -56,7 +56,8 @@ class Dataset:
         empty = [t.name for t, n in zip(tasks, (split == TRAIN).sum(axis=0), strict=True) if not n]
         if empty:
             raise DataError(
-                f"no training label for {', '.join(empty)}; leave them out with data.tasks"
+                f"no training label for {', '.join(empty)}; leave them out with data.tasks, or "
+                "prepare again with another split"
             )
         flags = {name: np.asarray(store.flags(name))[:, columns] for name in store.flag_names}
         return cls(store, tasks, labels, split, flags)

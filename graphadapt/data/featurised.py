@@ -24,9 +24,9 @@ from rdkit import rdBase
 from graphadapt.data.chunk_file import is_chunk_file, read_chunk, read_keys, write_chunk
 from graphadapt.data.ragged import GraphColumns, offsets_of
 from graphadapt.data.source import MoleculeSource
+from graphadapt.molecules.arrays import MoleculeBatch
 from graphadapt.molecules.chunk import KEY_BYTES, Chunk, MoleculeKey, featurise_chunk
 from graphadapt.molecules.features import FeatureBlock
-from graphadapt.molecules.featurise import MoleculeBatch
 from graphadapt.molecules.parallel import worthwhile_processes
 from graphadapt.molecules.process_map import process_map
 from graphadapt.molecules.vocabulary import FEATURISATION_VERSION

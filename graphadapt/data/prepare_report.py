@@ -79,7 +79,7 @@ class PrepareReport:
         if self.unlabelled:
             yield f"{self.unlabelled:,} of them without any label"
         for kind, width in self.features.items():
-            yield f"features: {kind}, {width:,} columns"
+            yield f"features: {kind}, {width:,} column{'' if width == 1 else 's'}"
         if self.tasks:
             yield f"split: {self.split}"
             yield ""
@@ -107,7 +107,7 @@ def report_on(
         tasks=tasks,
         rejected_rows=_by_reason(each for each in rejected if not each.task),
         rejected_labels=_by_reason(each for each in rejected if each.task),
-        warnings=(*warnings, *_task_warnings(tasks, counts)),
+        warnings=(*warnings, *_task_warnings(tasks, counts, str(store.settings["split"]))),
     )
 
 
@@ -120,6 +120,7 @@ class _Counts:
 
     labelled: NDArray[np.int64]
     positives: NDArray[np.int64]
+    zeros: NDArray[np.int64]
     training_zeros: NDArray[np.int64]
     training_ones: NDArray[np.int64]
     unlabelled: int = 0
@@ -128,7 +129,7 @@ class _Counts:
 
 def _counted(store: GraphStore) -> _Counts:
     nothing = np.zeros(len(store.tasks), np.int64)
-    sums = _Counts(dict.fromkeys(SPLIT_CODES, nothing), nothing, nothing, nothing, nothing)
+    sums = _Counts(dict.fromkeys(SPLIT_CODES, nothing), nothing, nothing, nothing, nothing, nothing)
     for start in range(0, len(store), _STRETCH):
         rows = np.arange(start, min(start + _STRETCH, len(store)))
         labels_GT, split_GT = store.labels_float(rows), np.asarray(store.split[rows])
@@ -138,6 +139,7 @@ def _counted(store: GraphStore) -> _Counts:
         }
         sums.labelled = sums.labelled + labelled_GT.sum(0)
         sums.positives = sums.positives + (labels_GT == 1).sum(0)
+        sums.zeros = sums.zeros + (labels_GT == 0).sum(0)
         sums.training_zeros = sums.training_zeros + ((labels_GT == 0) & training_GT).sum(0)
         sums.training_ones = sums.training_ones + ((labels_GT == 1) & training_GT).sum(0)
         sums.unlabelled += int((~labelled_GT.any(1)).sum())
@@ -161,23 +163,33 @@ def _task_counts(store: GraphStore, counts: _Counts) -> Iterator[TaskCount]:
         )
 
 
-def _task_warnings(tasks: Sequence[TaskCount], counts: _Counts) -> Iterator[str]:
-    """Tasks that cannot be learnt as they are."""
-    untrained = [task.name for task in tasks if not task.train]
-    one_class_T = (counts.training_zeros > 0) != (counts.training_ones > 0)
-    one_class = [
+def _one_class(tasks: Sequence[TaskCount], counts: _Counts) -> list[str]:
+    """Yes-or-no tasks whose training labels, or all labels if none trains, are of one class."""
+    trains_T = counts.cells["train"] > 0
+    zeros_T = np.where(trains_T, counts.training_zeros, counts.zeros)
+    ones_T = np.where(trains_T, counts.training_ones, counts.positives)
+    one_class_T = (zeros_T > 0) != (ones_T > 0)
+    return [
         task.name
         for task, is_so in zip(tasks, one_class_T.tolist(), strict=True)
-        if task.kind == "binary" and task.train and is_so
+        if task.kind == "binary" and is_so
     ]
+
+
+def _task_warnings(tasks: Sequence[TaskCount], counts: _Counts, split: str) -> Iterator[str]:
+    """Tasks that cannot be learnt as they are."""
+    untrained = [task.name for task in tasks if not task.train]
+    one_class = _one_class(tasks, counts)
     if untrained:
-        yield f"{len(untrained)} of {len(tasks)} tasks without training label: " + listed_names(
-            untrained
+        hint = "; molecules of one scaffold stay together, so try --split random"
+        yield (
+            f"{len(untrained)} of {len(tasks)} tasks without training label: "
+            f"{listed_names(untrained)}{hint if split == 'scaffold' else ''}"
         )
     if one_class:
         yield (
             f"{len(one_class)} of {len(tasks)} tasks with one class only among their training "
-            f"labels: {listed_names(one_class)}"
+            f"labels (all labels, where none trains): {listed_names(one_class)}"
         )
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from graphadapt.molecules.featurise import MoleculeArrays
+from graphadapt.molecules.arrays import MoleculeArrays
 
 __all__ = ["GraphColumns", "offsets_of", "ragged_positions"]
 

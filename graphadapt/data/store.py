@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 
 from graphadapt.data.ragged import GraphColumns
 from graphadapt.errors import DataError
+from graphadapt.molecules.arrays import MoleculeArrays
 from graphadapt.molecules.features import FeatureBlock
-from graphadapt.molecules.featurise import MoleculeArrays
 from graphadapt.molecules.vocabulary import FEATURISATION_VERSION
 
 __all__ = ["STORE_FORMAT", "GraphStore", "TaskInfo", "TaskKind", "is_store"]
@@ -186,9 +186,10 @@ class GraphStore:
             if block.kind == kind:
                 return block
         known = ", ".join(block.kind for block in self.feature_blocks) or "none"
+        option = f"{kind}:NAME" if kind == "columns" else kind
         raise DataError(
             f"{self.folder} has no {kind!r} features; it has {known}: "
-            f"prepare again with --features {kind}"
+            f"prepare again with --features {option}"
         )
 
     def _stored_kind(self, block: FeatureBlock | str) -> str:

@@ -62,8 +62,10 @@ def _open(
         return _stream_rows(source, name, known_smiles)
     path = Path(source)
     suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
+    if not path.exists():
+        raise DataError(f"{name} does not exist; give a table that ends in .csv, .smi or .parquet")
     if not path.is_file():
-        raise DataError(f"{name} is not a file")
+        raise DataError(f"{name} is not a file; give one table")
     if suffix not in TABLE_SUFFIXES:
         raise DataError(f"{name} ends in {suffix!r}; tables end in {', '.join(TABLE_SUFFIXES)}")
     if suffix in (".parquet", ".pq"):
@@ -137,13 +139,25 @@ def _parquet_rows(path: Path, stack: ExitStack) -> TableRows:
         file = stack.enter_context(ParquetFile(path))
     except (ArrowException, OSError) as error:
         raise DataError(f"{path} is not a Parquet file: {error}") from error
-    return TableRows(str(path), list(file.schema_arrow.names), _numbered(_parquet_cells(file)))
+    cells = _parquet_cells(file, path, (ArrowException, OSError))
+    return TableRows(str(path), list(file.schema_arrow.names), _numbered(cells))
 
 
-def _parquet_cells(file: Any) -> Iterator[list[str]]:
-    for batch in file.iter_batches(batch_size=4096):
-        columns = (map(_text, column.to_pylist()) for column in batch.columns)
-        yield from map(list, zip(*columns, strict=True))
+def _parquet_cells(
+    file: Any, path: Path, damage: tuple[type[Exception], ...]
+) -> Iterator[list[str]]:
+    row = 0
+    try:
+        for batch in file.iter_batches(batch_size=4096):
+            columns = (map(_text, column.to_pylist()) for column in batch.columns)
+            for cells in zip(*columns, strict=True):
+                yield list(cells)
+                row += 1
+    except damage as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise DataError(
+            f"{path} is damaged: it cannot be read beyond row {row:,}: {reason}; write it again"
+        ) from error
 
 
 def _text(value: object) -> str:

@@ -170,7 +170,7 @@ def _gpu_findings(
         text = f"no session runs on CUDA ({reason}); sessions run on the CPU"
         yield Finding(level, "onnxruntime-gpu", text)
     if torch is not None and torch.gpus and dgl is not None and dgl.version and not dgl.cuda:
-        text = "this build has no CUDA: on the GPU plain tensor kernels pass the messages"
+        text = "this build has no CUDA: on the GPU other kernels pass the messages"
         yield Finding("note", f"dgl {dgl.version}", text)
 
 

@@ -25,8 +25,8 @@ from graphadapt.graphs.buckets import BatchSize
 from graphadapt.graphs.edge_order import edges_by_target
 from graphadapt.graphs.edges import BondOrder, GroupedEdges
 from graphadapt.graphs.gather import Ranges, both_ways, order_by_target
+from graphadapt.molecules.arrays import MoleculeArrays
 from graphadapt.molecules.features import FeatureBlock
-from graphadapt.molecules.featurise import MoleculeArrays
 from graphadapt.molecules.vocabulary import bond_code
 
 __all__ = ["GraphBatch", "GraphTable"]

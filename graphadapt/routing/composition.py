@@ -12,7 +12,7 @@ from torch import Tensor
 
 from graphadapt.errors import ConfigError
 
-__all__ = ["mix", "single_task", "uniform_composition", "weighted_composition"]
+__all__ = ["mix", "mix_sites", "single_task", "uniform_composition", "weighted_composition"]
 
 
 def weighted_composition(weights: Mapping[str, float], all_names: Sequence[str]) -> Tensor:
@@ -76,6 +76,15 @@ def mix(composition_T: Tensor, gate_TK: Tensor) -> Tensor:
     """
     # Not a matrix product, which autocast would round to bfloat16.
     return (composition_T.to(gate_TK.dtype).unsqueeze(1) * gate_TK).sum(0)
+
+
+def mix_sites(composition_T: Tensor, gates: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """:func:`mix` at every site in one pass, each ``(K,)``; sites may differ in K."""
+    if not gates:
+        return {}
+    widths = [gate_TK.shape[1] for gate_TK in gates.values()]
+    alphas = mix(composition_T, torch.cat(list(gates.values()), dim=1))
+    return dict(zip(gates, torch.split(alphas, widths), strict=True))
 
 
 def _unknown(name: str, all_names: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """From routing logits to sparse weights over adapters.
 
-Shapes: T tasks, K adapters.
+Shapes: ... any leading axes, such as sites and tasks, K adapters.
 """
 
 from torch import Tensor
@@ -10,8 +10,8 @@ from graphadapt.errors import ConfigError
 __all__ = ["gate", "hard_gate", "soft_gate"]
 
 
-def soft_gate(logits_TK: Tensor, temperature: float = 1.0) -> Tensor:
-    r"""Routing probabilities :math:`\pi = \mathrm{softmax}(\zeta / \tau)`, ``(T, K)``.
+def soft_gate(logits: Tensor, temperature: float = 1.0) -> Tensor:
+    r"""Routing probabilities :math:`\pi = \mathrm{softmax}(\zeta / \tau)`, ``(..., K)``.
 
     Raises:
         ConfigError: if ``temperature`` is not above 0.
@@ -20,10 +20,10 @@ def soft_gate(logits_TK: Tensor, temperature: float = 1.0) -> Tensor:
         raise ConfigError(
             f"temperature={temperature} must be above 0; 1.0 leaves logits as they are"
         )
-    return (logits_TK / temperature).softmax(1)
+    return (logits / temperature).softmax(-1)
 
 
-def hard_gate(probability_TK: Tensor, threshold: float) -> Tensor:
+def hard_gate(probability: Tensor, threshold: float) -> Tensor:
     r"""Drop small probabilities and share their mass among the rest.
 
     .. math:: \hat g = \mathrm{normalise}(\pi \cdot 1[\pi \ge \min(\theta, \max_k \pi_k)])
@@ -32,11 +32,11 @@ def hard_gate(probability_TK: Tensor, threshold: float) -> Tensor:
     that the adapters' order does not matter.
 
     Args:
-        probability_TK: π, rows that sum to one.
+        probability: π, rows that sum to one.
         threshold: θ, in ``[0, 1)``.
 
     Returns:
-        ``(T, K)``, rows that sum to one.
+        ``(..., K)``, rows that sum to one.
 
     Raises:
         ConfigError: if θ is outside its range.
@@ -50,12 +50,12 @@ def hard_gate(probability_TK: Tensor, threshold: float) -> Tensor:
     """
     if not 0 <= threshold < 1:
         raise ConfigError(f"threshold={threshold} is not in [0, 1); 0 keeps every adapter")
-    limit_T1 = probability_TK.amax(1, keepdim=True).clamp(max=threshold)
-    kept_TK = probability_TK * (probability_TK >= limit_T1)
-    return kept_TK / kept_TK.sum(1, keepdim=True)
+    limit = probability.amax(-1, keepdim=True).clamp(max=threshold)
+    kept = probability * (probability >= limit)
+    return kept / kept.sum(-1, keepdim=True)
 
 
-def gate(logits_TK: Tensor, temperature: float = 1.0, threshold: float = 0.0) -> Tensor:
+def gate(logits: Tensor, temperature: float = 1.0, threshold: float = 0.0) -> Tensor:
     r"""Sparse weights that train as if they were soft.
 
     .. math:: g = \pi + \mathrm{stopgrad}(\hat g - \pi)
@@ -64,16 +64,16 @@ def gate(logits_TK: Tensor, temperature: float = 1.0, threshold: float = 0.0) ->
     dropped adapter can come back.
 
     Args:
-        logits_TK: ζ.
+        logits: ζ.
         temperature: τ, above 0.
         threshold: θ, in ``[0, 1)``.
 
     Returns:
-        ``(T, K)``, rows that sum to one.
+        ``(..., K)``, rows that sum to one.
 
     References:
         Bengio et al., Estimating or Propagating Gradients Through Stochastic Neurons, 2013.
     """
-    soft_TK = soft_gate(logits_TK, temperature)
+    soft = soft_gate(logits, temperature)
     # π − π is zero in every bit, while π + (ĝ − π) is ĝ only up to rounding.
-    return hard_gate(soft_TK.detach(), threshold) + (soft_TK - soft_TK.detach())
+    return hard_gate(soft.detach(), threshold) + (soft - soft.detach())

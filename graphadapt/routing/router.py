@@ -1,6 +1,6 @@
-"""From task and adapter embeddings to routing logits at one site.
+"""From task and adapter embeddings to routing logits at a site.
 
-Shapes: T tasks, K adapters, p embedding width.
+Shapes: ... any leading axes, such as sites, T tasks, K adapters, p embedding width.
 """
 
 import math
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from graphadapt.errors import ConfigError
 
-__all__ = ["Router"]
+__all__ = ["Router", "routing_logits"]
 
 
 class Router(nn.Module):
@@ -47,5 +47,19 @@ class Router(nn.Module):
     def forward(self, task_Tp: Tensor, adapter_Kp: Tensor | None = None) -> Tensor:
         """Routing logits ``ζ``, ``(T, K)``; without ``adapter_Kp`` against ``E`` itself."""
         adapter_Kp = self.adapters if adapter_Kp is None else adapter_Kp
-        with torch.autocast(task_Tp.device.type, enabled=False):
-            return task_Tp @ self.query @ adapter_Kp.T / math.sqrt(self.query.shape[0])
+        return routing_logits(task_Tp, self.query, adapter_Kp)
+
+
+def routing_logits(task: Tensor, query: Tensor, adapter: Tensor) -> Tensor:
+    """Routing logits ``ζ`` of :class:`Router`, at one site or several.
+
+    Args:
+        task: H, ``(..., T, p)``.
+        query: Q, ``(..., p, p)``.
+        adapter: E, ``(..., K, p)``.
+
+    Returns:
+        ``(..., T, K)``.
+    """
+    with torch.autocast(task.device.type, enabled=False):
+        return task @ query @ (adapter.mT / math.sqrt(query.shape[-1]))

@@ -7,6 +7,7 @@ from torch.nn import functional
 from graphadapt.backbone.pretrain_gnns import PretrainGnnsNetwork, load_pretrain_gnns
 from graphadapt.errors import CheckpointError
 from graphadapt.graphs.batch import GraphTable
+from graphadapt.graphs.buckets import BatchSize
 from graphadapt.molecules.featurise import featurise_smiles
 from graphadapt.molecules.vocabulary import BOND_FEATURE_SIZES
 
@@ -75,6 +76,22 @@ def test_a_batch_answers_as_its_molecules_do_alone(convolution):
     network = make(convolution)
     alone = torch.cat([network(gather([text])) for text in SMILES])
     torch.testing.assert_close(network(gather()), alone)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("convolution", CONVOLUTIONS)
+def test_padding_changes_no_answer_gradient_or_statistic(convolution, training):
+    molecules = [featurise_smiles(text) for text in SMILES]
+    table = GraphTable.from_molecules(molecules, ordered=True)
+    rows, results = torch.tensor([3, 0, 4, 1, 2, 3]), []
+    for bucket in (None, BatchSize(64, 60)):
+        network = make(convolution).train(training)
+        embedding = network(table.gather(rows, bucket=bucket))
+        loss = (embedding * torch.linspace(-1, 1, embedding.numel()).view_as(embedding)).sum()
+        gradients = torch.autograd.grad(loss, list(network.parameters()))
+        results.append([embedding, *gradients, *network.state_dict().values()])
+    for padded, plain in zip(results[1], results[0], strict=True):
+        torch.testing.assert_close(padded, plain)
 
 
 @pytest.mark.parametrize("convolution", CONVOLUTIONS)

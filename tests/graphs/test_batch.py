@@ -14,8 +14,9 @@ from graphadapt.errors import DataError
 from graphadapt.graphs.batch import GraphBatch, GraphTable
 from graphadapt.graphs.buckets import BatchSize
 from graphadapt.graphs.edges import bond_order
+from graphadapt.molecules.arrays import MoleculeArrays
 from graphadapt.molecules.features import FeatureBlock
-from graphadapt.molecules.featurise import MoleculeArrays, featurise_smiles
+from graphadapt.molecules.featurise import featurise_smiles
 
 SMILES = ("CCO", "[Na+].[Cl-]", "C", "c1ccccc1C(=O)N[C@@H](C)C(=O)O", "C/C=C/C#N", "[He]")
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from graphadapt.data.ragged import GraphColumns
 from graphadapt.graphs import edge_order as module
 from graphadapt.graphs.edge_order import edges_by_target
-from graphadapt.molecules.featurise import MoleculeArrays
+from graphadapt.molecules.arrays import MoleculeArrays
 
 
 def molecule(nodes, bonds):

@@ -84,3 +84,23 @@ def test_a_dropped_adapter_is_not_pushed_further_by_the_entropy_term():
     routes.zero_grad()
     routing_entropy(routes.soft()["readout"]).backward()
     torch.testing.assert_close(found, routes.routers["readout"].query.grad)
+
+
+@pytest.mark.parametrize("reduction", ["task", "cell"])
+def test_the_whole_passes_gradcheck(reduction):
+    """In the answers, the distances of adapters and everything that routes."""
+    routes, answer, targets = case()
+    routes = routing(threshold=0.0).double()
+    config = ObjectiveConfig(consistency=0.3, balance=0.2, entropy=0.1, reduction=reduction)
+    objective = Objective(config, IS_BINARY, RELATION.double(), routes)
+    gates = {
+        site: gate_TK.detach() for site, gate_TK in routes().items()
+    }  # no gradient through Ω's
+
+    def loss(logits_PT, distance_KK, *_):
+        found = Answer(logits_PT, gates, {"readout": distance_KK})
+        return objective(found, targets.double(), W.double())
+
+    inputs = [answer.logits.double(), answer.distances["readout"].double()]
+    inputs = [tensor.detach().requires_grad_() for tensor in inputs]
+    assert torch.autograd.gradcheck(loss, [*inputs, *routes.parameters()])

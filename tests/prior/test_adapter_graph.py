@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from graphadapt.errors import ConfigError
-from graphadapt.prior.adapter_graph import AdapterGraph
+from graphadapt.prior.adapter_graph import AdapterGraph, exchange
 from graphadapt.prior.attention import AttentionMessage
+from graphadapt.prior.pairs import Pairs
 
 KERNELS = ["dgl", "tensor"]
 WIDTH = 3
@@ -62,6 +63,17 @@ def test_the_exchange_is_the_loop_over_pairs(kernels, tasks, count):
 
 
 @pytest.mark.parametrize("kernels", KERNELS)
+def test_several_exchanges_at_once_are_the_loops_of_each(kernels):
+    modules = [trained(kernels, seed) for seed in range(3)]
+    task_Tp, _ = embeddings(4)
+    adapter_SKp = torch.stack([embeddings(count=3, seed=seed)[1] for seed in range(3)])
+    found_STp, found_SKp = exchange(modules, task_Tp, adapter_SKp)
+    for site, module in enumerate(modules):
+        expected = slow_answer(module, task_Tp, adapter_SKp[site])
+        torch.testing.assert_close((found_STp[site], found_SKp[site]), expected, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
 def test_a_fresh_adapter_graph_changes_nothing(kernels):
     module, nodes = AdapterGraph(WIDTH, message_passing=kernels).double(), embeddings()
     for answer, before in zip(module(*nodes), nodes, strict=True):
@@ -112,10 +124,11 @@ def test_a_node_that_nothing_points_at_hears_nothing(kernels):
     nn.init.normal_(message.out.weight)
     receivers, senders = embeddings()
     source_E, target_E = torch.tensor([0, 1, 2]), torch.tensor([1, 1, 3])
-    heard_Np = message(receivers, senders, source_E, target_E)
+    pairs = Pairs(source_E, target_E, target_E * len(senders) + source_E)
+    heard_Np = message(receivers, senders, pairs)
     assert heard_Np.any(1).tolist() == [False, True, False, True]
     none = torch.zeros(0, dtype=torch.int64)
-    assert not message(receivers, senders, none, none).any()
+    assert not message(receivers, senders, Pairs(none, none, none)).any()
 
 
 def test_training_works_after_an_evaluation_in_inference_mode():

@@ -29,3 +29,15 @@ def test_a_share_of_zero_keeps_both_while_training():
 def test_a_share_outside_its_range_is_refused():
     with pytest.raises(ConfigError, match=r"graph_share=1.0 is not in \[0, 1\)"):
         BranchDropout(1.0)
+
+
+def test_the_gradient_is_that_of_the_molecules_it_kept():
+    join = BranchDropout(0.3).double()
+
+    def kept(z, h):
+        torch.manual_seed(0)
+        return join(z, h)
+
+    torch.manual_seed(1)
+    inputs = [torch.randn(6, width, dtype=torch.float64, requires_grad=True) for width in (2, 3)]
+    assert torch.autograd.gradcheck(kept, inputs)

@@ -34,3 +34,11 @@ def test_restoring_undoes_standardising(labels):
     values = torch.from_numpy(labels)
     restored = scaling.restore(scaling.standardise(values))
     torch.testing.assert_close(restored, values, rtol=1e-4, atol=1e-2)
+
+
+def test_both_ways_pass_gradcheck():
+    torch.manual_seed(0)
+    scaling = TargetScaling(torch.randn(3).double(), torch.rand(3).double() + 0.5)
+    y_GT = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(scaling.standardise, y_GT)
+    assert torch.autograd.gradcheck(scaling.restore, y_GT)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from graphadapt.errors import ConfigError
 from graphadapt.routing.composition import (
     mix,
+    mix_sites,
     single_task,
     uniform_composition,
     weighted_composition,
@@ -87,3 +88,13 @@ def test_autocast_does_not_round_a_mix():
     with torch.autocast("cpu", torch.bfloat16):
         rounded = mix(composition_T, gate_TK)
     assert torch.equal(rounded, mix(composition_T, gate_TK))
+
+
+def test_all_sites_mixed_at_once_are_mixed_one_by_one():
+    gates = {"a": torch.rand(4, 3), "b": torch.rand(4, 1), "c": torch.rand(4, 3)}
+    composition_T = torch.tensor([0.5, 0.0, 0.3, 0.2])
+    found = mix_sites(composition_T, gates)
+    assert list(found) == list(gates)
+    for site, gate_TK in gates.items():
+        torch.testing.assert_close(found[site], mix(composition_T, gate_TK))
+    assert mix_sites(composition_T, {}) == {}
