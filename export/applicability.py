@@ -17,6 +17,9 @@ FEWEST_MOLECULES = 100
 """Training molecules below which a distance says nothing."""
 
 _COMPONENTS = 32
+_MOLECULES_A_COMPONENT = 10
+"""Fewer would make directions that hardly vary in training count for much."""
+
 _KNOTS = 33
 
 
@@ -52,7 +55,7 @@ class TypicalShare(nn.Module):
         super().__init__()
         z_ND = embedding_ND.detach().cpu().double()
         centre_D = z_ND.mean(dim=0)
-        count = min(_COMPONENTS, z_ND.shape[1])
+        count = min(_COMPONENTS, z_ND.shape[1], max(1, len(z_ND) // _MOLECULES_A_COMPONENT))
         variance_D, vectors_DD = torch.linalg.eigh(
             torch.cov((z_ND - centre_D).T).view(z_ND.shape[1], z_ND.shape[1])
         )

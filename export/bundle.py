@@ -113,7 +113,8 @@ def write_bundle(
     if lower is not None:
         model, precision = lower(model, plain.reads, plain.outputs)
         check_model(onnx.load_from_string(model), plain.reads, plain.outputs, form)
-        plan = replace(plan or ParityPlan(), tolerance=TOLERANCES[precision.name])
+        tolerance = 1.0 if precision.forced else TOLERANCES[precision.name]
+        plan = replace(plan or ParityPlan(), tolerance=tolerance)
     parity, truth = prove_parity(
         frozen, opener(model, plain.outputs), plain.reads, probes, plan, shown=shown
     )
