@@ -123,7 +123,7 @@ class FrozenModel(nn.Module):
         tasks: tuple[TaskInfo, ...],
         composition: Mapping[str, float],
         kept: Mapping[str, list[int] | dict[str, list[int]]],
-        corrections: Mapping[str, "Correction"] | None = None,
+        corrections: Mapping[str, Correction] | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone

@@ -10,7 +10,7 @@ import io
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -141,9 +141,9 @@ def answer_table(
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         if path.suffix == ".parquet":
-            parquet = _ParquetTable(beside, _columns(tasks, applicability=applicability))
-            yield parquet
-            parquet.close()
+            columns = _columns(tasks, applicability=applicability)
+            with closing(_ParquetTable(beside, columns)) as parquet:
+                yield parquet
         else:
             with beside.open("wb") as file, _text(file, compressed=path.suffix == ".gz") as stream:
                 as_json = path.suffix == ".jsonl"
@@ -168,11 +168,13 @@ def _columns(tasks: Sequence[str], *, applicability: bool) -> list[str]:
     Raises:
         DataError: if a task has the name of a column beside the tasks.
     """
-    if applicability and "applicability" in tasks:
+    more = ["applicability"] if applicability else []
+    taken = [name for name in ("row", "smiles", "error", *more) if name in tasks]
+    if taken:
         raise DataError(
-            "a task is named 'applicability', as the column beside the tasks is; write JSON lines"
+            f"a task is named {taken[0]!r}, as a column beside the tasks is; write JSON lines"
         )
-    return [*tasks, "applicability"] if applicability else list(tasks)
+    return [*tasks, *more]
 
 
 def _table(predictions: Predictions) -> NDArray[np.float32]:
@@ -191,11 +193,12 @@ def _written(text: str) -> str:
 def _text(file: Any, *, compressed: bool) -> Iterator[TextIO]:
     raw = gzip.GzipFile(fileobj=file, mode="wb", mtime=0, filename="") if compressed else file
     stream = io.TextIOWrapper(raw, encoding="utf-8", newline="")
-    yield stream
-    stream.flush()
-    stream.detach()
-    if compressed:
-        raw.close()
+    try:
+        yield stream
+    finally:
+        stream.detach()
+        if compressed:
+            raw.close()
 
 
 def _arrow() -> tuple[Any, Any]:

@@ -117,8 +117,8 @@ class DeviceRuns:
         return self._thread.submit(self._run, inputs).result()
 
     def close(self) -> None:
-        """End the device's thread."""
-        self._thread.shutdown(cancel_futures=True)
+        """End the device's thread once what it was asked for is done."""
+        self._thread.shutdown()
 
     def _run(self, inputs: Inputs) -> list[NDArray[np.float32]]:
         shapes = shapes_of(inputs)

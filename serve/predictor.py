@@ -72,7 +72,7 @@ class Predictor:
         strict: whether the first provider has to serve; otherwise the next of the chain does.
         cache: answers that are remembered; default none.
         tuning: settings in the place of those in ``tuning.json`` beside the bundle.
-        workers: threads to share with other predictors.
+        workers: threads to share with other predictors, in the place of ``threads``.
 
     Raises:
         BundleError: if the bundle cannot be trusted.
@@ -94,11 +94,12 @@ class Predictor:
     ) -> None:
         bundle = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
         self.contract = bundle.contract
-        chain = provider_chain(providers)
-        tuning, self.remarks = _chosen_tuning(bundle, tuning, on_cpu=chain[0] == CPU)
+        chain, given = provider_chain(providers), tuning
+        threads = threads if workers is None else workers.threads
+        tuning, self.remarks = _chosen_tuning(bundle, given, on_cpu=chain[0] == CPU)
         tuning = _with(tuning, threads, atoms_per_run)
         self._engine = Engine(bundle, chain, tuning, strict=strict)
-        if chain[0] != CPU and self._engine.on_cpu:
+        if given is None and chain[0] != CPU and self._engine.on_cpu:
             tuning = _with(default_tuning(self.contract), threads, atoms_per_run)
         self.remarks += self._engine.passed_over
         """What the user should know: providers that do not serve, a tuning that was left aside."""
@@ -228,9 +229,9 @@ class Predictor:
 
     def close(self) -> None:
         """End the predictor's own threads; what is in flight is answered first."""
-        self._engine.close()
         if self._own_workers:
             self._workers.close()
+        self._engine.close()
 
     def __enter__(self) -> Self:
         return self
@@ -337,8 +338,9 @@ def _chosen_tuning(
 def _with(tuning: Tuning, threads: int | None, atoms_per_run: int | None) -> Tuning:
     """The tuning with what the caller insists on; threads that are given work on a batch each."""
     if threads is not None:
-        many = replace(tuning.many, threads=1)
-        tuning = replace(tuning, workers=threads, many=many)
+        tuning = replace(tuning, workers=threads, many=replace(tuning.many, threads=1))
+        one = replace(tuning.one, threads=min(tuning.one.threads, threads))
+        tuning = replace(tuning, one=one)
     if atoms_per_run is not None:
         tuning = replace(tuning, atoms_per_run=atoms_per_run)
     return tuning

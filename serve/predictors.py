@@ -140,9 +140,9 @@ class Predictors(Mapping[str, Predictor]):
 
     def close(self) -> None:
         """End all threads; what is in flight is answered first."""
+        self._workers.close()
         for predictor in self._open.values():
             predictor.close()
-        self._workers.close()
 
     def __enter__(self) -> Self:
         return self

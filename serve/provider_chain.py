@@ -97,7 +97,8 @@ def open_chain(
             session = open_session(model, wanted, settings=settings, provider_options=options)
         except DependencyError as error:
             if strict or place == len(chain) - 1:
-                raise _refusal([*passed_over, str(error)], strict=strict) from error
+                others = strict and place < len(chain) - 1
+                raise _refusal([*passed_over, str(error)], others=others) from error
             passed_over.append(str(error))
             continue
         return Opened(session, tuple(session.get_providers()), tuple(passed_over))
@@ -115,6 +116,7 @@ def _is_there(name: str) -> bool:
     return name in onnx_runtime().get_available_providers()
 
 
-def _refusal(reasons: list[str], *, strict: bool) -> DependencyError:
-    ending = "; leave strict mode out to fall back" if strict and len(reasons) == 1 else ""
+def _refusal(reasons: list[str], *, others: bool) -> DependencyError:
+    """Why no provider serves, and whether strict mode alone kept others from being tried."""
+    ending = "; leave strict mode out to fall back" if others else ""
     return DependencyError("; ".join(reasons) + ending)

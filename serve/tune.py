@@ -2,7 +2,7 @@
 
 One setting after the other is varied from the best so far: all its values are open at once, timed
 in turns so that a slow spell meets each, and another value takes over only where it is clearly
-faster. A value under which answers differ by more than the bundle's tolerance is out.
+faster. Another value under which answers differ by more than the bundle's tolerance is out.
 
 Shapes: G molecules, T tasks.
 """
@@ -139,7 +139,6 @@ def tune(
 
     Returns:
         The fastest settings, and everything that was tried.
-
     """
     plan = plan or TuningPlan()
     sample = sample.cut(0, max(plan.singles, plan.together))
@@ -191,8 +190,8 @@ def _tried(
         off = {value: _off(each, pieces, expected_GT) for value, each in opened.items()}
         seconds = _timed(opened, pieces, plan.blocks)
     allowed = max(bundle.contract.parity.allowed, 2 * bundle.contract.parity.largest_error)
-    sound = [value for value in candidates if off[value] <= allowed]
-    before = next((value for value in sound if candidates[value] == tuning), sound[0])
+    before = next((value for value in candidates if candidates[value] == tuning), step.values[0])
+    sound = [value for value in candidates if value == before or off[value] <= allowed]
     best = _clearly_fastest(before, {value: seconds[value] for value in sound})
     trials = [
         Trial(

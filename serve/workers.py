@@ -66,4 +66,4 @@ class Workers:
     def close(self) -> None:
         """End the threads once what is in flight is done."""
         if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+            self._pool.shutdown()

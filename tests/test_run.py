@@ -163,6 +163,16 @@ def test_a_trained_run_is_found_again_unless_its_settings_differ(tiny_store, tmp
         Run.trained(settings(tiny_store, **{"trainer.seed": 1}), tmp_path / "run", shown=False)
 
 
+def test_a_run_that_decided_its_precision_is_found_again_but_not_for_another(tiny_store, tmp_path):
+    for decided, asked in (("float32", "float32"), ("float32", "auto")):
+        config = settings(tiny_store, **{"trainer.precision": asked})
+        run = Run.trained(config, tmp_path / "run", shown=False)
+        assert run.config.trainer.precision == decided
+    other = settings(tiny_store, **{"trainer.precision": "bfloat16"})
+    with pytest.raises(CheckpointError, match="holds a run of other settings"):
+        Run.trained(other, tmp_path / "run", shown=False)
+
+
 def test_the_mean_on_an_ogb_set_is_that_of_ogbs_own_evaluator(tiny_store, tmp_path, monkeypatch):
     run = Run.create(settings(tiny_store), tmp_path / "run")
     asked = []

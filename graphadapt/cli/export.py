@@ -99,8 +99,8 @@ def export(
 ) -> None:
     """Freeze the trained RUN and write it as an ONNX bundle.
 
-    Everything is merged into plain weights, so that a bundle costs what its backbone costs. The
-    file is compared with the model in float64 before anything is written.
+    By default everything is merged into plain weights, so that a bundle costs what its backbone
+    costs. The file is compared with the model in float64 before anything is written.
     """
     from graphadapt.export.run_bundle import ExportOptions
     from graphadapt.freeze import Selection
@@ -110,6 +110,10 @@ def export(
     selection = Selection(**rules)
     if sweep and selection != Selection():
         raise ConfigError("--sweep tries every selection; leave --mass, --top-m, --threshold out")
+    if sweep and (triton is not None or options != ExportOptions()):
+        raise ConfigError(
+            "--sweep writes no bundle; leave --triton and the options of form and precision out"
+        )
     _check(bundle, triton, options, sweep=sweep)
     opened = open_trained(run, weights)
     asked = parse_names(tasks)
@@ -210,11 +214,13 @@ def _several(texts: tuple[str, ...], asked: list[str], names: list[str]) -> "dic
         name, colon, rest = text.partition(":")
         mix = parse_composition(rest if colon else text, names)
         if isinstance(mix, str):
-            found |= {task: single_task(task, names) for task in asked}
-        elif (name if colon else text) in found:
-            raise ConfigError(f"two compositions are called {name!r}; name each once")
+            added = {task: single_task(task, names) for task in asked}
         else:
-            found[name if colon else text] = mix
+            added = {name: mix}
+        twice = found.keys() & added.keys()
+        if twice:
+            raise ConfigError(f"two compositions are called {min(twice)!r}; name each once")
+        found |= added
     return found
 
 

@@ -83,15 +83,37 @@ def _over_processes(
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Workers started in here inherit that Ctrl-C is for the calling process alone."""
+    """Workers started in here inherit that Ctrl-C is for the calling process alone.
+
+    A Ctrl-C that comes meanwhile, through whichever thread, is raised at the end: in the midst of
+    starting a worker it would leave one that has not been told what to do.
+    """
     if sys.platform == "win32":
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        yield
+        with _interrupts_put_off():
+            yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _interrupts_put_off() -> Iterator[None]:
+    """Where another thread took the signal, its handler runs in the main one once this is over."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    asked: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if asked:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _start_worker() -> None:

@@ -32,13 +32,8 @@ class WeightAverage:
             device = next(t.device for t in self.tensors.values())
             self._share = torch.zeros((), device=device)
 
-    def update(self, model: nn.Module, step: int) -> None:
-        """Move towards the model's weights after optimiser step ``step``, from 0."""
-        self.set_step(step)
-        self.follow(model)
-
     def set_step(self, step: int) -> None:
-        """Which step the next move belongs to."""
+        """Which optimiser step, from 0, the next move comes after."""
         share = 1 - min(self.decay, (1 + step) / (10 + step))
         if isinstance(self._share, Tensor):
             self._share.fill_(share)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from graphadapt.backbone.checkpoints import mismatch
 from graphadapt.errors import CheckpointError
 from graphadapt.progress import Progress
 from graphadapt.trainer.checkpoint import (
@@ -123,7 +124,11 @@ class Trainer:
         return self.state
 
     def resume(self) -> None:
-        """Continue from the folder's last checkpoint; without one, nothing is done yet."""
+        """Continue from the folder's last checkpoint; without one, nothing is done yet.
+
+        Raises:
+            CheckpointError: if the checkpoint cannot be read or is of another model.
+        """
         if not (self.folder / LAST).exists():
             return
         tensors, state = load_tensors(self.folder / LAST)
@@ -131,12 +136,10 @@ class Trainer:
         for full_name, tensor in tensors.items():
             group, _, name = full_name.partition("/")
             groups[group][name] = tensor
-        try:
-            self.model.load_state_dict(groups["model"])
-        except RuntimeError as error:
-            raise CheckpointError(
-                f"{self.folder / LAST} does not fit the model of its own settings: {error}"
-            ) from error
+        found = mismatch(self.model, groups["model"])
+        if found:
+            raise CheckpointError(f"{self.folder / LAST} does not fit its own settings: {found}")
+        self.model.load_state_dict(groups["model"])
         restore_optimiser(self.optimiser, self._names, groups["optimiser"])
         if self.average is not None:
             self.average.load(groups["average"])
@@ -145,28 +148,36 @@ class Trainer:
     def _run_epoch(self, started: float) -> None:
         per_epoch = self.learner.steps_per_epoch
         epoch, first = divmod(self.state.step, per_epoch)
+        end = (epoch + 1) * per_epoch
         label = f"Epoch {epoch + 1}/{self.settings.epochs}"
         rows_seen, clock = 0, time.monotonic()
         losses: list[Tensor] = []
         with Progress(per_epoch, label, shown=self.shown) as progress:
             progress.update(first)
-            for step in range(self.state.step, (epoch + 1) * per_epoch):
+            for step in range(self.state.step, end):
                 loss, rows = self.take_step(step)
                 losses.append(loss)
                 rows_seen += rows
                 self.state.step = step + 1
-                stopping, saving = self._asked()
-                if stopping or saving:
-                    self._absorb(losses)
-                    self.state.seconds = time.monotonic() - started
-                    self._save_last()
-                if stopping:
-                    raise Interrupted(f"stopped after step {self.state.step}")
+                if self.state.step < end:  # an epoch's end is saved once it is validated
+                    self._pause(losses, started)
                 rate = rows_seen / (time.monotonic() - clock)
                 progress.update(status=f"{self._loss_text(loss)}, {rate:.0f} molecules/s")
         self._plan_ahead()
         self._absorb(losses)
         self._finish_epoch(epoch, rows_seen / (time.monotonic() - clock), started)
+        if not self.state.finished and self._asked()[0]:
+            raise Interrupted(f"stopped after step {self.state.step}")
+
+    def _pause(self, losses: list[Tensor], started: float) -> None:
+        """Save inside an epoch, and stop, if that is due; absorbs the losses when it does."""
+        stopping, saving = self._asked()
+        if stopping or saving:
+            self._absorb(losses)
+            self.state.seconds = time.monotonic() - started
+            self._save_last()
+        if stopping:
+            raise Interrupted(f"stopped after step {self.state.step}")
 
     def take_step(self, step: int) -> tuple[Tensor, int]:
         """Take one optimiser step, counted from 0 over the whole run.
@@ -269,8 +280,9 @@ class Trainer:
 
     def _absorb(self, losses: list[Tensor]) -> None:
         """Move the epoch's losses from the device into the state, in step order."""
-        shares = torch.stack(losses).double() if losses else torch.zeros(0)
-        for value in self.workers.sum(shares).tolist():
+        if not losses:
+            return
+        for value in self.workers.sum(torch.stack(losses).double()).tolist():
             self.state.loss_sum += value
         losses.clear()
 

@@ -5,7 +5,7 @@ takes several times as long as a GPU takes to run them. A recording starts all o
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -94,12 +94,8 @@ class RecordedSteps:
         self.replays = 0
 
     def __len__(self) -> int:
-        return len(self._recorded)
-
-    @property
-    def shapes(self) -> Sequence[Hashable]:
         """Shapes that are recorded."""
-        return list(self._recorded)
+        return len(self._recorded)
 
     def __call__(self, inputs: StepInputs) -> Tensor:
         """Take the step; returns its loss, on the device."""

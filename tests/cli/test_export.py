@@ -190,6 +190,8 @@ def test_a_lower_precision_states_what_it_costs_and_more_is_refused(
         (("--composition", "greasy", "--composition", "potency"), "are for --form adapters"),
         (("--form", "padded", "--precision", "int8"), "int8 is for CPUs and the padded form for"),
         (("--sweep", "--top-m", 2), "--sweep tries every selection; leave"),
+        (("--sweep", "--precision", "fp16"), "--sweep writes no bundle; leave"),
+        (("--sweep", "--triton", "models"), "--sweep writes no bundle; leave"),
         (("--triton", "models"), "--triton goes with --form padded"),
         (("--form", "adapters", "--precision", "int8"), "adapter files are float32"),
         (("--tasks", "greasy,potenc"), "potenc"),

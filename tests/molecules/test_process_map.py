@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from graphadapt.errors import ConfigError
-from graphadapt.molecules.process_map import available_cores, process_map
+from graphadapt.molecules.process_map import _interrupts_held, available_cores, process_map
 
 
 def our_workers(before):
@@ -113,3 +114,29 @@ def test_no_process_at_all_is_refused(processes):
 
 def test_there_is_a_core():
     assert available_cores() >= 1
+
+
+def test_an_interrupt_while_a_worker_is_started_comes_once_that_is_done():
+    """Also when another thread takes the signal, which a mask of the main thread's cannot hold."""
+    begun, done = threading.Event(), []
+
+    def interrupt():
+        begun.wait()
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    def start_worker():
+        with _interrupts_held():
+            begun.set()
+            other.join()
+            done.append(1)
+
+    other = threading.Thread(target=interrupt)
+    other.start()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            start_worker()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert done == [1]

@@ -110,6 +110,13 @@ def test_an_unknown_ending_and_an_absent_folder_are_errors(tmp_path):
         pass
 
 
+@pytest.mark.parametrize("name", ["row", "smiles", "error", "applicability"])
+def test_a_task_named_as_a_column_beside_the_tasks_goes_to_json_lines(name):
+    with pytest.raises(DataError, match=f"a task is named '{name}'.*; write JSON lines"):
+        write_answers(io.StringIO(), [name], as_json=False, applicability=True)
+    write_answers(io.StringIO(), [name], as_json=True, applicability=True)
+
+
 def test_parquet_without_pyarrow_says_so(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with (

@@ -94,6 +94,9 @@ def test_strict_mode_fails_rather_than_falls_back(machine, available):
     machine(available, {CPU})
     with pytest.raises(DependencyError, match=f"{CUDA}.*leave strict mode out to fall back"):
         open_chain(b"", (CUDA, CPU), strict=True)
+    with pytest.raises(DependencyError, match=CUDA) as alone:
+        open_chain(b"", (CUDA,), strict=True)
+    assert "strict" not in str(alone.value), "there is nothing to fall back to"
 
 
 def test_a_chain_that_ends_without_a_provider_says_why_of_each(machine):

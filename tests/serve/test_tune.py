@@ -1,5 +1,7 @@
 """Tuning takes what is clearly faster, and nothing that answers otherwise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,14 @@ def test_what_answers_otherwise_is_not_taken(make_bundle, slow, monkeypatch):
     assert tuning.one.optimisation == tuning.many.optimisation == "extended"
     (basic,) = [each for each in trials if (each.answers, each.value) == ("one", "basic")]
     assert basic.difference == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_the_settings_before_stay_where_nothing_answers_as_they_did(make_bundle, slow, monkeypatch):
+    monkeypatch.setattr(module, "_off", lambda *_: 1.0)
+    bundle = read_bundle(make_bundle())
+    default = replace(default_tuning(bundle.contract), workers=2)
+    monkeypatch.setattr(module, "default_tuning", lambda _: default)
+    assert tune(bundle, sample_of(bundle.contract, ["CCO"], 8), PLAN)[0] == default
 
 
 def test_a_real_bundle_answers_alike_however_it_is_tuned(make_bundle):

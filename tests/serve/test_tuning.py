@@ -1,6 +1,7 @@
 """A tuning holds for one model on one machine; anything else is left aside with a word."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from graphadapt.export.session import SessionSettings
 from graphadapt.serve import tuning as module
 from graphadapt.serve.bundle_reader import read_bundle
 from graphadapt.serve.predictor import Predictor
+from graphadapt.serve.predictors import Predictors
 from graphadapt.serve.tuning import Tuning, default_tuning, machine, read_tuning, write_tuning
 
 TUNING = Tuning(
@@ -43,6 +45,17 @@ def test_what_the_caller_says_comes_first(tuned):
     assert (predictor.threads, predictor.atoms_per_run) == (2, 5)
     other = default_tuning(tuned.contract)
     assert Predictor(tuned, tuning=other).tuning == other
+    assert Predictor(tuned, ["gpu"], tuning=TUNING).tuning == TUNING
+    single = Predictor(tuned, threads=1)
+    assert single._engine._one.get_session_options().intra_op_num_threads == 1
+
+
+def test_bundles_that_share_threads_run_a_batch_on_each(tuned):
+    wide = replace(TUNING, workers=1, many=SessionSettings(threads=3))
+    write_tuning(tuned, wide, [])
+    with Predictors({"a": tuned.folder}, threads=2) as predictors:
+        assert predictors["a"].tuning.workers == 2
+        assert predictors["a"].tuning.many.threads == 1
 
 
 def test_a_bundle_without_a_tuning_has_the_default(make_bundle):

@@ -67,6 +67,16 @@ def test_closing_the_iterator_drops_what_has_not_begun():
     assert len(ran) <= 12
 
 
+def test_closing_the_workers_answers_what_is_in_flight():
+    workers = Workers(2)
+    results = workers.each(
+        Call(lambda number=number: (time.sleep(0.05), number)[1]) for number in range(6)
+    )
+    first = next(results)
+    workers.close()
+    assert [first, *results] == list(range(6))
+
+
 def test_several_threads_share_the_workers():
     workers, found = Workers(2), {}
 

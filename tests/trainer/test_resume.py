@@ -152,6 +152,54 @@ def test_a_stop_inside_an_epoch_keeps_the_epochs_mean_loss(
     assert_same_outcome(tmp_path / "run", uninterrupted)
 
 
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_a_stop_at_an_epochs_last_step_keeps_its_validation(
+    tiny_store, tmp_path, uninterrupted, monkeypatch, epoch
+):
+    loss = FineTuning.loss
+
+    def loss_with_a_stop_at_the_last_step(self, step, workers):
+        if step + 1 == (epoch + 1) * self.steps_per_epoch:
+            signal.raise_signal(signal.SIGINT)
+        return loss(self, step, workers)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FineTuning, "loss", loss_with_a_stop_at_the_last_step)
+        with pytest.raises(Interrupted):
+            Run.create(settings(tiny_store), tmp_path / "run").train(shown=False)
+    Run.open(tmp_path / "run", "none").train(resume=True, shown=False)
+    assert_same_outcome(tmp_path / "run", uninterrupted)
+
+
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_a_run_that_ends_while_it_validates_validates_again(
+    tiny_store, tmp_path, uninterrupted, monkeypatch, epoch
+):
+    evaluate, asked = Run.evaluate, []
+
+    def evaluate_until_the_machine_fails(self, part, composition_T=None):
+        asked.append(part)
+        if len(asked) > epoch:
+            raise MemoryError
+        return evaluate(self, part, composition_T)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "evaluate", evaluate_until_the_machine_fails)
+        with pytest.raises(MemoryError):
+            Run.create(settings(tiny_store), tmp_path / "run").train(shown=False)
+    Run.open(tmp_path / "run", "none").train(resume=True, shown=False)
+    assert_same_outcome(tmp_path / "run", uninterrupted)
+
+
+def test_a_checkpoint_of_another_model_is_told_by_a_few_names(tiny_store, tmp_path, uninterrupted):
+    run = Run.create(settings(tiny_store, **{"backbone.layers": 3}), tmp_path / "run")
+    (tmp_path / "run" / "last.safetensors").write_bytes(
+        (uninterrupted / "last.safetensors").read_bytes()
+    )
+    with pytest.raises(CheckpointError, match=r"does not fit its own settings: \d+ missing"):
+        run.train(resume=True, shown=False)
+
+
 def test_a_run_killed_before_its_first_checkpoint_begins_anew(tiny_store, tmp_path, uninterrupted):
     Run.create(settings(tiny_store), tmp_path / "run")
     (tmp_path / "run" / "metrics.jsonl").write_text('{"epoch": 0, "step": 3}\n')
