@@ -72,19 +72,21 @@ def trained(dataset: Dataset, seed: int, epochs: int, **sizes: int) -> dict[str,
     training = geometric_training(
         labelled(dataset, "train", steps), PeerSettings(), dropout=config.backbone.dropout, **sizes
     )
-    start, best = time.perf_counter(), dict[str, Any]()
+    start, best, history = time.perf_counter(), dict[str, Any](), []
     with Progress(epochs, TRAINER) as progress:
         for epoch in range(epochs):
             for _ in range(per_epoch):
                 training.step()
             valid = scores(training.network, dataset, "valid")
+            history.append(round(valid["rocauc"], 4))
             if not best or valid["rocauc"] > best["valid"]["mean"]["rocauc"]:
                 test = scores(training.network, dataset, "test")
                 best = {"best_epoch": epoch, "valid": {"mean": valid}, "test": {"mean": test}}
             progress.update()
     parameters = sum(p.numel() for p in training.network.parameters())
     seconds = round(time.perf_counter() - start, 1)
-    return {"seconds": seconds, "epochs": epochs, "parameters": parameters, **best}
+    found = {"seconds": seconds, "epochs": epochs, "parameters": parameters, **best}
+    return found | {"valid_by_epoch": history}
 
 
 def epoch_batches(

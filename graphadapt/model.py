@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from graphadapt.adapters.bank import AdapterBank
 from graphadapt.adapters.disagreement import adapter_disagreement
 from graphadapt.adapters.sites import SiteBanks
+from graphadapt.backbone.dropout import Dropout
 from graphadapt.backbone.layered import LayeredBackbone, LayerState
 from graphadapt.backbone.protocol import LinearCall, call_linear
 from graphadapt.data.store import TaskInfo
@@ -119,10 +120,17 @@ class ComposedModel(nn.Module):
         return self.banks[site]
 
     def train(self, mode: bool = True) -> "ComposedModel":
-        """Switch mode, but keep a frozen backbone's norms and dropout in evaluation mode."""
+        """Switch mode, but keep a frozen backbone's norms in evaluation mode.
+
+        Its dropout follows the mode where adapters learn inside it, and stays off where none do:
+        its embeddings may then be kept.
+        """
         super().train(mode)
         if self.backbone is not None and self.backbone_is_frozen:
             self.backbone.eval()
+            for module in self.backbone.modules() if self.sites else ():
+                if isinstance(module, (Dropout, nn.Dropout)):
+                    module.train(mode)
         return self
 
     def gates(self) -> dict[str, Tensor]:

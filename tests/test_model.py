@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from graphadapt.assemble import ModelInputs, assemble
+from graphadapt.backbone.dropout import Dropout
+from graphadapt.backbone.node_norm import NodeNorm
 from graphadapt.config import RunConfig
 from graphadapt.data.store import TaskInfo
 from graphadapt.errors import ConfigError
@@ -120,6 +122,22 @@ def test_a_frozen_backbone_stays_in_evaluation_mode():
     model.train()
     assert not model.backbone.training
     assert model.features.training
+
+
+@pytest.mark.parametrize(("sites", "drops"), [(["expand"], True), ([], False)])
+def test_a_frozen_backbone_drops_out_only_where_adapters_learn_inside_it(sites, drops):
+    model = built(**{"adapters.sites": sites})
+    model.backbone.requires_grad_(False)
+    modules = list(model.backbone.modules())
+    dropouts = [module for module in modules if isinstance(module, Dropout)]
+    norms = [module for module in modules if isinstance(module, NodeNorm)]
+    model.train()
+    assert dropouts
+    assert norms
+    assert {module.training for module in dropouts} == {drops}
+    assert not any(module.training for module in norms)
+    model.eval()
+    assert not any(module.training for module in modules)
 
 
 def in_units(model, logits):

@@ -92,12 +92,13 @@ class FrozenLayers:
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
-        was_training = self.backbone.training
+        training = [module for module in self.backbone.modules() if module.training]
         self.backbone.eval()
         try:
             yield
         finally:
-            self.backbone.train(was_training)
+            for module in training:
+                module.training = True
 
 
 def _row_bytes(rows: Tensor) -> int:
