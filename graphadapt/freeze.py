@@ -4,7 +4,8 @@ Shapes: G graphs, T tasks of the model, P requested tasks, K adapters, D joined 
 """
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ __all__ = [
     "FrozenModel",
     "Selection",
     "freeze",
+    "fresh_norms",
     "reestimate_backbone_norms",
     "reestimate_norms",
 ]
@@ -272,16 +274,23 @@ def reestimate_norms(frozen: FrozenModel, batches: Iterable[GraphBatch]) -> None
 @torch.no_grad()
 def reestimate_backbone_norms(backbone: nn.Module, batches: Iterable[GraphBatch]) -> None:
     """As :func:`reestimate_norms`, of a backbone on its own."""
+    with fresh_norms(backbone) as norms:
+        for batch in batches if norms else ():
+            backbone(batch)
+
+
+@contextmanager
+def fresh_norms(backbone: nn.Module) -> Iterator[list[nn.BatchNorm1d]]:
+    """Forget running statistics, and take a plain average over all batches that are run inside."""
     norms = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm1d)]
-    if not norms:
-        return
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # a plain average over batches
+        norm.momentum = None
         norm.train()
-    for batch in batches:
-        backbone(batch)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        norm.eval()
+    try:
+        yield norms
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            norm.eval()

@@ -6,7 +6,7 @@ it was.
 
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -82,6 +82,7 @@ class Quickstart:
         self.graph_only = graph_only
         self.settings = settings or {}
         self.say = say
+        self.stage = 0
 
     def run(self) -> dict[str, Any]:
         """Do every stage and return the figures.
@@ -91,20 +92,21 @@ class Quickstart:
             CheckpointError: if it holds one of other settings.
         """
         self._check_folder()
-        start = time.monotonic()
-        warm = self._trained("warmup", "quickstart-warmup", {}, "1/5 Graph network, plain heads")
-        more: dict[str, Any] = {"backbone.weights": str(warm.folder)}
-        if self.graph_only:
-            more["features.blocks"] = []
-        run = self._trained("run", "quickstart", more, "2/5 Adapters on the frozen network")
+        begun = time.monotonic()
+        graph = self._trained("graph", "quickstart-graph", "Adapters inside the pretrained network")
+        run = graph
+        if not self.graph_only:
+            title = "Fingerprints beside it, adapters at the readout"
+            run = self._trained("run", "quickstart", title, {"backbone.weights": str(graph.folder)})
         test = self._test(run)
         bundles = self._export(run)
         comparisons = self._compare(run, bundles["all"])
-        seconds = time.monotonic() - start
+        seconds = time.monotonic() - begun
         self.say(f"\nFinished in {seconds:.0f} s.")
         self._next_steps(run)
         return {
             "seconds": round(seconds, 1),
+            "start": graph.config.backbone.weights,
             "test": test.mean,
             "bundles": {name: str(self.folder / f"bundle-{name}") for name in bundles},
             "comparison": [
@@ -116,7 +118,7 @@ class Quickstart:
     def _check_folder(self) -> None:
         """Find out before minutes of training what could not be written after them."""
         bundles = [self.folder / f"bundle-{name}" for name in ("five", "all")]
-        own = {"warmup", "run", *(bundle.name for bundle in bundles)}
+        own = {"graph", "run", *(bundle.name for bundle in bundles)}
         held = {item.name for item in self.folder.iterdir()} if self.folder.exists() else set()
         foreign = sorted(name for name in held - own if not name.startswith("."))
         if foreign:
@@ -127,14 +129,20 @@ class Quickstart:
         for bundle in bundles:
             check_target(bundle)
 
-    def _trained(self, name: str, preset: str, more: dict[str, Any], title: str) -> Run:
-        self.say(f"\n{title}")
-        config = RunConfig.from_toml(preset).with_settings({**more, **self.settings})
+    def _trained(
+        self, name: str, preset: str, title: str, more: Mapping[str, Any] | None = None
+    ) -> Run:
+        self._stage(title)
+        config = RunConfig.from_toml(preset).with_settings({**(more or {}), **self.settings})
         return Run.trained(config, self.folder / name)
+
+    def _stage(self, title: str) -> None:
+        self.stage += 1
+        self.say(f"\n{self.stage}/{4 if self.graph_only else 5} {title}")
 
     def _test(self, run: Run) -> Evaluation:
         found = run.evaluate("test")
-        self.say("\n3/5 Test molecules of every target, in the units of its labels")
+        self._stage("Test molecules of every target, in the units of its labels")
         if run.model.sites:
             self.say("All targets asked together, weighed alike.")
         self.say(task_table(found))
@@ -147,7 +155,7 @@ class Quickstart:
         return found
 
     def _export(self, run: Run) -> dict[str, tuple[BundleContract, FrozenModel]]:
-        self.say("\n4/5 Frozen bundles, each proven equal to the model")
+        self._stage("Frozen bundles, each proven equal to the model")
         bundles, rows = {}, []
         names = [task.name for task in run.inputs.tasks]
         five = FIVE_TARGETS if set(FIVE_TARGETS) <= set(names) else names[:5]
@@ -164,7 +172,7 @@ class Quickstart:
 
     def _compare(self, run: Run, bundle: tuple[BundleContract, FrozenModel]) -> list[Comparison]:
         """Answer the same molecules by both engines, in alternating blocks."""
-        self.say("\n5/5 ONNX Runtime beside PyTorch on test molecules, same arrays, all cores")
+        self._stage("ONNX Runtime beside PyTorch on test molecules, same arrays, all cores")
         predictor = Predictor(self.folder / "bundle-all")
         test = run.dataset.rows("test")
         rows = np.random.default_rng(0).choice(test, min(max(_BATCHES), len(test)), replace=False)
@@ -210,15 +218,16 @@ class Quickstart:
         )
 
     def _next_steps(self, run: Run) -> None:
-        folder, task = shlex.quote(str(self.folder)), shlex.quote(run.inputs.tasks[0].name)
+        bundle, folder = (shlex.quote(str(f)) for f in (self.folder / "bundle-five", run.folder))
+        task = shlex.quote(run.inputs.tasks[0].name)
         steps: Sequence[str] = (
-            f"echo 'CC(=O)Oc1ccccc1C(=O)O' | graphadapt predict {folder}/bundle-five",
-            f"graphadapt inspect {folder}/run --plot routing.png",
-            f"graphadapt evaluate {folder}/run --awa",
-            f"graphadapt export {folder}/run -o my-bundle --tasks {task} --top-m 3",
+            f"echo 'CC(=O)Oc1ccccc1C(=O)O' | graphadapt predict {bundle}",
+            f"graphadapt inspect {folder} --plot routing.png",
+            f"graphadapt evaluate {folder} --awa",
+            f"graphadapt export {folder} -o my-bundle --tasks {task} --top-m 3",
             "graphadapt prepare my-assays.csv -o my-store --features counts",
-            "graphadapt train full-graph -o my-graph --set data.store=my-store",
-            "graphadapt train full -o my-run --set data.store=my-store "
+            "graphadapt train quickstart-graph -o my-graph --set data.store=my-store",
+            "graphadapt train quickstart -o my-run --set data.store=my-store "
             "--set backbone.weights=my-graph",
         )
         self.say("\nTry next:\n  " + "\n  ".join(steps))

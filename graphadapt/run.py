@@ -18,15 +18,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from graphadapt.assemble import ModelInputs, assemble, feature_statistics
-from graphadapt.backbone.checkpoints import set_trainable
+from graphadapt.backbone.checkpoints import load_backbone, set_trainable
 from graphadapt.config import RelationConfig, RunConfig
 from graphadapt.data.bundled import BUNDLED, open_store
 from graphadapt.data.dataset import Dataset
 from graphadapt.data.sampler import TaskSampler
 from graphadapt.errors import ConfigError
+from graphadapt.freeze import freeze
 from graphadapt.graphs.batch import GraphTable
 from graphadapt.model import ComposedModel
 from graphadapt.objective.metrics import Evaluation
@@ -245,7 +246,22 @@ def _start_backbone(model: ComposedModel, config: RunConfig) -> None:
     if settings.train == "frozen" and not settings.weights:
         raise ConfigError(
             "backbone.train='frozen' would keep random weights for good; set backbone.weights to "
-            "the folder of a run that trained such a backbone (`graphadapt train full-graph`)"
+            "weights that come with graphadapt or the folder of a run that trained such a backbone"
         )
-    if settings.weights:
+    if not settings.weights:
+        return
+    frozen = _frozen_network(Path(settings.weights))
+    if frozen is None:
         start_backbone(model.backbone, settings)
+    else:
+        load_backbone(model.backbone, frozen.state_dict(), Path(settings.weights))
+
+
+def _frozen_network(weights: Path) -> nn.Module | None:
+    """The network of a run with adapters inside it, frozen for all its tasks alike; else None."""
+    folder, which = (weights, None) if weights.is_dir() else (weights.parent, weights.stem)
+    if which not in (None, "best", "last") or not (folder / FINE_TUNING.inputs).exists():
+        return None
+    if not Run.settings(folder).adapters.sites:
+        return None
+    return freeze(Run.open(folder, which).model).backbone

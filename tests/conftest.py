@@ -96,3 +96,48 @@ def tiny_run(tiny_store: Path) -> Path:
     folder = tiny_store.parent / "run"
     Run.create(config, folder).train(shown=False)
     return folder
+
+
+@pytest.fixture(scope="session")
+def write_backbone_package():
+    """A function that writes untrained weights of a configuration as a package, card and all."""
+    import json
+
+    import torch
+
+    from graphadapt.backbone.factory import build_backbone
+    from graphadapt.backbone.package import CARD_FORMAT, architecture, card_path, file_digest
+    from graphadapt.config import BackboneConfig
+    from graphadapt.molecules.vocabulary import FEATURISATION_VERSION
+    from graphadapt.trainer.checkpoint import save_tensors
+    from graphadapt.trainer.start_weights import PACKAGE_MARK
+
+    def write(config: BackboneConfig, path: Path) -> Path:
+        torch.manual_seed(0)
+        save_tensors(path, build_backbone(config).state_dict(), {PACKAGE_MARK: {}})
+        card = {
+            "format": CARD_FORMAT,
+            "backbone": architecture(config),
+            "featurisation_version": FEATURISATION_VERSION,
+            "weights": {"sha256": file_digest(path)},
+        }
+        card_path(path).write_text(json.dumps(card))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def small_start(write_backbone_package, tmp_path_factory):
+    """A neural fingerprint of widths 8 in the place of the one that comes with the package."""
+    from graphadapt.config import BackboneConfig
+    from graphadapt.trainer import start_weights
+
+    config = BackboneConfig(
+        kind="neural-fingerprint", layers=3, width=8, fingerprint_width=8, embedding_width=8
+    )
+    folder = tmp_path_factory.mktemp("start")
+    path = write_backbone_package(config, folder / "neural-fingerprint.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(start_weights, "bundled_weights", lambda: {"neural-fingerprint": path})
+        yield path

@@ -22,12 +22,15 @@ SMALL = {
 }
 
 
+pytestmark = pytest.mark.usefixtures("small_start")
+
+
 def settings(store):
     return {"data.store": str(store), **SMALL}
 
 
 @pytest.fixture(scope="module")
-def first(tiny_store, tmp_path_factory):
+def first(tiny_store, tmp_path_factory, small_start):
     said = []
     folder = tmp_path_factory.mktemp("quickstart")
     quickstart = Quickstart(folder, settings=settings(tiny_store), say=said.append)
@@ -37,10 +40,11 @@ def first(tiny_store, tmp_path_factory):
 def test_every_stage_leaves_its_folder_and_its_table(first):
     folder, figures, said = first
     names = {item.name for item in folder.iterdir()}
-    assert names == {"warmup", "run", "bundle-five", "bundle-all"}
+    assert names == {"graph", "run", "bundle-five", "bundle-all"}
     for text in ("1/5", "2/5", "3/5", "4/5", "5/5", "potency", "freeze gap", "Try next"):
         assert text in said
     assert figures["test"]["rmse"] > 0
+    assert figures["start"] == "neural-fingerprint"
     assert [row["batch"] for row in figures["comparison"]]
     assert all(row["largest_error"] < 1e-3 for row in figures["comparison"])
 
@@ -62,6 +66,8 @@ def test_the_command_prints_json_and_nothing_else(tiny_store, tmp_path):
     )
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["test"]["rmse"] > 0
+    assert "4/4" in done.stderr
+    assert f"graphadapt evaluate {tmp_path}/q/graph --awa" in done.stderr
 
 
 def test_a_folder_of_other_settings_is_refused(first, tiny_store):

@@ -33,6 +33,9 @@ def test_the_tour_runs(blocks, tiny_store, tmp_path, monkeypatch, capsys):
         "backbone.width": 4,
         "backbone.fingerprint_width": 8,
         "backbone.embedding_width": 8,
+        "adapters.rank": 2,
+        "backbone.weights": "",
+        "backbone.train": "all",
         "trainer.precision": "float32",
         "trainer.device": "cpu",
     }

@@ -100,6 +100,23 @@ def test_adapters_alone_move_on_a_frozen_backbone_with_inner_sites(tiny_store, t
     assert any(name.startswith("readout.") for name in moved)
 
 
+@pytest.mark.parametrize("name", ["", "best.safetensors"])
+def test_a_run_with_adapters_inside_starts_another_by_its_frozen_network(
+    tiny_store, tmp_path, name
+):
+    source = Run.create(settings(tiny_store, **{"adapters.sites": ["expand"]}), tmp_path / "first")
+    source.train(shown=False)
+    source = Run.open(tmp_path / "first")
+    more = {"backbone.weights": str(tmp_path / "first" / name), "backbone.train": "frozen"}
+    run = Run.create(settings(tiny_store, **more), tmp_path / "run")
+    batch, gates = source.feed.table.gather(torch.arange(7)), source.model.gates()
+    with torch.no_grad():
+        expected, _ = source.model.encode(batch, source.everyone, gates)
+        plain = source.model.backbone(batch)
+        torch.testing.assert_close(run.model.eval().backbone(batch), expected, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(plain, expected, rtol=1e-3, atol=1e-4)
+
+
 def test_a_backbone_is_never_frozen_at_random_weights(tiny_store, tmp_path):
     with pytest.raises(ConfigError, match="would keep random weights for good"):
         Run.create(settings(tiny_store, **{"backbone.train": "frozen"}), tmp_path / "run")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from graphadapt.backbone.package import bundled_weights, card_path
 from graphadapt.config import RunConfig
 from graphadapt.errors import ConfigError
 from graphadapt.presets import preset_names, read_settings
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Target", "inspect", "target_kind"]
 
-Target = Literal["run", "pretraining", "settings", "pretraining settings", "store", "bundle"]
+Target = Literal[
+    "run", "pretraining", "settings", "pretraining settings", "store", "bundle", "weights"
+]
 
 MARKS: dict[str, Target] = {
     "targets.json": "pretraining",
@@ -45,9 +48,10 @@ OWN_SECTIONS = {item.name for item in fields(PretrainConfig)} - {
 def inspect(target: str, picture: Path | None, as_json: bool) -> None:
     """Show what TARGET holds.
 
-    TARGET is a run folder, a settings file or preset, a graph store or an exported bundle: a run's
-    settings, parameter counts, adapter sites, relation matrix and routing; a pretraining run's
-    settings, corpus, objectives and held-out figures.
+    TARGET is a run folder, a settings file or preset, a graph store, an exported bundle or a
+    package of weights: a run's settings, parameter counts, adapter sites, relation matrix and
+    routing; a pretraining run's settings, corpus, objectives and held-out figures; the card of
+    weights, in a file or by the name of those that come with graphadapt.
     """
     kind = target_kind(target)
     if picture is not None and kind != "run":
@@ -68,33 +72,37 @@ def target_kind(target: str) -> Target:
         ConfigError: if it is nothing that can be inspected.
     """
     path = Path(target)
-    if path.is_dir():
-        for name, kind in MARKS.items():
-            if (path / name).is_file():
-                return kind
+    marks = [kind for name, kind in MARKS.items() if (path / name).is_file()]
+    if marks:
+        return marks[0]
     if path.is_file():
-        return _settings_kind(path)
-    if target in preset_names():
-        return "settings"
-    if target in preset_names(PRESETS):
-        return "pretraining settings"
+        return _file_kind(path)
+    named: dict[str, Target] = {
+        **dict.fromkeys(preset_names(PRESETS), "pretraining settings"),
+        **dict.fromkeys(preset_names(), "settings"),
+        **dict.fromkeys(bundled_weights(), "weights"),
+    }
+    if target in named:
+        return named[target]
     if path.is_dir():
         raise ConfigError(
             f"{target} is a folder without {', '.join(MARKS)}: no run, no store, no bundle"
         )
     raise ConfigError(
-        f"{target!r} does not exist; give a run folder, a settings file, a store, a bundle, or a "
-        f"preset: {', '.join((*preset_names(), *preset_names(PRESETS)))}"
+        f"{target!r} does not exist; give a run folder, a settings file, a store, a bundle, or the "
+        f"name of a preset or of weights: {', '.join(sorted(named))}"
     )
 
 
-def _settings_kind(path: Path) -> Target:
-    if path.suffix == ".safetensors":
+def _file_kind(path: Path) -> Target:
+    if path.suffix != ".safetensors":
+        return "pretraining settings" if OWN_SECTIONS & {*read_settings(path)} else "settings"
+    if not card_path(path).is_file():
         raise ConfigError(
-            f"{path} is a file of weights; give the run folder it is in, or read the card that "
-            f"lies beside a package of weights, {path.stem}.json"
+            f"{path} is a file of weights without a card {path.stem}.json beside it; give the run "
+            "folder it is in"
         )
-    return "pretraining settings" if OWN_SECTIONS & {*read_settings(path)} else "settings"
+    return "weights"
 
 
 def _summary(kind: Target, target: str, picture: Path | None) -> "Summary":
@@ -118,6 +126,10 @@ def _summary(kind: Target, target: str, picture: Path | None) -> "Summary":
         from graphadapt.report.store_summary import inspect_store
 
         return inspect_store(Path(target))
+    if kind == "weights":
+        from graphadapt.report.weights_summary import inspect_weights
+
+        return inspect_weights(target)
     from graphadapt.export.bundle_summary import inspect_bundle
 
     return inspect_bundle(Path(target))

@@ -6,7 +6,6 @@ Shapes: G molecules, F width of the graph embedding.
 import json
 import math
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,20 +14,21 @@ from torch import Tensor, nn
 
 from graphadapt.backbone.package import CARD_FORMAT, architecture, card_path, file_digest
 from graphadapt.errors import CheckpointError
-from graphadapt.freeze import reestimate_backbone_norms
-from graphadapt.graphs.batch import GraphBatch
+from graphadapt.freeze import fresh_norms
 from graphadapt.molecules.vocabulary import FEATURISATION_VERSION
 from graphadapt.pretraining.card import data_section, objectives_section, settings_section
 from graphadapt.pretraining.coverage import TrainedRows
+from graphadapt.pretraining.learner import Pretraining
 from graphadapt.pretraining.run import PretrainRun
 from graphadapt.trainer.checkpoint import load_state, save_tensors, write_text
+from graphadapt.trainer.distributed import Workers
 from graphadapt.trainer.run_folder import LAST, read_metrics
 from graphadapt.trainer.start_weights import PACKAGE_MARK
 
 __all__ = ["check_place", "write_package"]
 
-NORM_BATCHES: Final = 64
-"""Batches of whole molecules that the norms' statistics are taken from."""
+NORM_STEPS: Final = 256
+"""Training steps that the norms' statistics are taken from."""
 
 
 def write_package(
@@ -38,9 +38,11 @@ def write_package(
 
     The chosen checkpoint's weights are changed in three ways, and the card's figures are of the
     result: rows of the atom and bond tables that were never trained become zero, running statistics
-    of batch norms are taken anew from whole training molecules (training hides parts of them), and
-    matrices are rounded to float16. Vectors stay float32: variances of summed states leave
-    float16's range.
+    of batch norms are averaged over many steps, where training keeps the last few, and matrices are
+    rounded to float16. Vectors stay float32: variances of summed states leave float16's range.
+
+    The steps hide parts of molecules as training does. On whole molecules alone, columns that tell
+    what is hidden would hardly vary, and be blown up wherever they stir.
 
     Args:
         run: trained to its end.
@@ -63,7 +65,7 @@ def write_package(
     trained = TrainedRows(zip(stores, drawn, strict=True), hides=run.model.hides)
     backbone = run.learner().model.backbone
     trained.zero_others(backbone)
-    reestimate_backbone_norms(backbone, _whole_batches(run))
+    _settle_norms(run.learner())
     moved = _round(run, backbone)
     figures = run.evaluate()
     if not math.isfinite(figures.score):
@@ -114,10 +116,13 @@ def _steps(run: PretrainRun) -> int:
     return int(by_epoch.get(state["best_epoch"], state["step"]))
 
 
-def _whole_batches(run: PretrainRun) -> Iterator[GraphBatch]:
-    sampler = run.sampler()
-    for step in range(min(NORM_BATCHES, sampler.steps_per_epoch)):
-        yield run.corpus.gather(sampler.draw(step)).batch
+@torch.no_grad()
+def _settle_norms(learner: Pretraining) -> None:
+    """Running statistics of the steps of an epoch, or of its first many."""
+    with torch.random.fork_rng(), fresh_norms(learner.model.backbone) as norms:
+        torch.manual_seed(0)
+        for step in range(min(NORM_STEPS, learner.steps_per_epoch)) if norms else ():
+            learner.loss(step, Workers())
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ class Summary:
     """One inspected thing."""
 
     kind: str
-    """``run``, ``pretraining``, ``settings``, ``store`` or ``bundle``."""
+    """``run``, ``pretraining``, ``settings``, ``store``, ``bundle`` or ``weights``."""
 
     facts: Mapping[str, Any]
     """Everything, as plain nested tables."""

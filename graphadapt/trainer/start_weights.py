@@ -1,7 +1,8 @@
 """Where a backbone's first weights may come from, and how they are found there.
 
 ``backbone.weights`` names a run folder of either kind, one of its checkpoints, a backbone package
-(a file with its card), or a package that comes with graphadapt.
+(a file with its card), or a package that comes with graphadapt. Of a run with adapters inside its
+network, what is found here is the network without them.
 """
 
 from pathlib import Path

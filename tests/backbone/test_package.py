@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from graphadapt.backbone.factory import build_backbone
 from graphadapt.backbone.package import (
     CARD_FORMAT,
     architecture,
@@ -15,7 +16,8 @@ from graphadapt.backbone.package import (
 )
 from graphadapt.config import BackboneConfig
 from graphadapt.errors import CheckpointError
-from graphadapt.molecules.vocabulary import FEATURISATION_VERSION
+from graphadapt.molecules.vocabulary import ATOM_FEATURES, FEATURISATION_VERSION
+from graphadapt.trainer.start_weights import start_backbone
 
 
 @pytest.fixture
@@ -86,13 +88,30 @@ def test_a_card_that_is_missing_damaged_or_of_another_file_is_refused(weights):
         read_card(weights)
 
 
-def test_weights_that_ship_have_cards_of_their_own():
-    for path in bundled_weights().values():
-        card = read_card(path)
-        check_card(card, path, BackboneConfig(**card["backbone"]))
-        assert path.stat().st_size <= 8e6
-        assert card["licence"]
-        assert card["vocabulary"]["never_trained"]
+@pytest.mark.parametrize("name", ["gin-virtual-node", "neural-fingerprint"])
+def test_weights_that_ship_are_what_their_cards_say(name):
+    path = bundled_weights()[name]
+    card = read_card(path)
+    config = BackboneConfig(**card["backbone"], weights=name)
+    check_card(card, path, config)
+    backbone = build_backbone(config)
+    start_backbone(backbone, config)
+    assert path.stat().st_size <= 8e6
+    assert card["licence"] == "MIT AND CC-BY-SA-3.0"
+    assert "supervised" not in card["objectives"]  # no label of any set
+    assert {store["name"] for store in card["data"]["stores"]} == {"moses300k", "assays"}
+    assert card["figures"]["descriptors_r2"] > 0.8
+    assert card["figures"]["bonds_bond_type_accuracy"] > 0.95
+    never = card["vocabulary"]["never_trained"]["atom"]
+    tables = zip(ATOM_FEATURES.items(), backbone.atoms.tables, strict=True)
+    for (feature, values), table in tables:
+        for value, row in zip(values, table.weight, strict=True):
+            assert row.any() == (value not in never.get(feature, [])), (feature, value)
+    assert 53 not in never["atomic_number"]  # iodine, which MOSES lacks
+
+
+def test_every_network_that_ships_is_tested():
+    assert sorted(bundled_weights()) == ["gin-virtual-node", "neural-fingerprint"]
 
 
 def test_a_neural_fingerprint_depends_on_its_own_widths():

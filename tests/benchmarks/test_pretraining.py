@@ -7,14 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from graphadapt.backbone.factory import build_backbone
-from graphadapt.backbone.package import CARD_FORMAT, architecture, card_path, file_digest
 from graphadapt.config import BackboneConfig, DataConfig
 from graphadapt.data.dataset import Dataset
 from graphadapt.data.store import GraphStore
-from graphadapt.molecules.vocabulary import FEATURISATION_VERSION
-from graphadapt.trainer.checkpoint import save_tensors
-from graphadapt.trainer.start_weights import PACKAGE_MARK
 
 
 @pytest.fixture(autouse=True)
@@ -24,18 +19,9 @@ def scripts(monkeypatch, repository):
 
 
 @pytest.fixture
-def weights(tmp_path):
+def weights(write_backbone_package, tmp_path):
     """A package of a small network."""
-    config, path = BackboneConfig(layers=2, width=8), tmp_path / "small.safetensors"
-    save_tensors(path, build_backbone(config).state_dict(), {PACKAGE_MARK: {}})
-    card = {
-        "format": CARD_FORMAT,
-        "backbone": architecture(config),
-        "featurisation_version": FEATURISATION_VERSION,
-        "weights": {"sha256": file_digest(path)},
-    }
-    card_path(path).write_text(json.dumps(card))
-    return path
+    return write_backbone_package(BackboneConfig(layers=2, width=8), tmp_path / "small.safetensors")
 
 
 @pytest.fixture

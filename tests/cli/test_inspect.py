@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from graphadapt.backbone.package import bundled_weights
 from graphadapt.cli import main
 from graphadapt.cli.inspect import target_kind
 from graphadapt.config import RunConfig
@@ -111,11 +112,28 @@ def test_every_preset_is_shown(name):
 
 
 @pytest.mark.parametrize("name", preset_names(PRESETS))
-def test_every_pretraining_preset_is_shown(name):
-    result = inspect(name)
+def test_every_pretraining_preset_is_shown(name, repository):
+    result = inspect(repository / "graphadapt" / "presets" / PRESETS / f"{name}.toml")
     assert result.exit_code == 0, result.output
     assert f"pretraining of {name}" in result.output
     assert "none named yet" in result.output
+
+
+@pytest.mark.parametrize("name", sorted(bundled_weights()))
+def test_weights_are_shown_by_name_and_by_file(name):
+    result = inspect(name)
+    assert result.exit_code == 0, result.output
+    for text in (
+        f"kind {name}",
+        "MIT AND CC-BY-SA-3.0",
+        "MOSES",
+        "descriptors_r2",
+        "never trained",
+    ):
+        assert text in result.output
+    by_file = json.loads(inspect(bundled_weights()[name], "--json").output)
+    assert by_file["kind"] == "weights"
+    assert by_file["backbone"]["kind"] == name
 
 
 def test_a_pretraining_run_is_shown_with_corpus_objectives_and_figures(tiny_store, tmp_path):
@@ -173,7 +191,7 @@ def test_what_a_target_is_shows_in_its_files(tiny_run, tiny_store, tmp_path):
         ("folder", "is a folder without targets.json, config.json, store.json, bundle.json"),
         ("nothing", "does not exist; give a run folder"),
         ("data.csv", "is not TOML"),
-        ("a.safetensors", "is a file of weights; give the run folder it is in"),
+        ("a.safetensors", "is a file of weights without a card a.json beside it; give the run"),
     ],
 )
 def test_what_cannot_be_inspected_is_said_in_one_line(tmp_path, name, message):
