@@ -1,10 +1,10 @@
 """The GPU suite's figures held against what was asked of a card of H200's class."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
-from gpu_training import OURS, PEER
+from gpu_steps import EXAMPLE, PEER
+from gpu_training import OURS
 from results_checks import Check, Results, spread
 
 __all__ = ["gpu_suite"]
@@ -50,8 +50,8 @@ def epoch(rows: Sequence[dict[str, Any]]) -> list[Check]:
 
 def beside(rows: Sequence[dict[str, Any]]) -> list[Check]:
     pairs = [row for row in rows if "times" in row and row["ours"] == OURS]
-    written = [row for row in pairs if re.search("example", row["peer"])]
-    tuned = [row for row in pairs if not re.search("example", row["peer"])]
+    written = [row for row in pairs if row["peer"] == EXAMPLE]
+    tuned = [row for row in pairs if row["peer"] != EXAMPLE]
     return [
         fastest(f"a step at least {WRITTEN:g} times as fast as OGB's example", written, WRITTEN),
         fastest(f"a step at least {BEST:g} times as fast as {PEER} at its best", tuned, BEST),

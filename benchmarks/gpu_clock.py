@@ -7,7 +7,14 @@ from typing import Any
 
 import torch
 
-__all__ = ["ceilings", "device_seconds", "wait"]
+__all__ = ["ceilings", "device_seconds", "is_usable", "wait"]
+
+
+CYCLES = 2e9
+"""Of a GPU's clock in a second, at most."""
+
+LONGEST_SLEEP = 0.3
+"""Seconds that a GPU is kept busy at most while calls are queued."""
 
 
 def wait(device: torch.device) -> None:
@@ -16,12 +23,27 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def is_usable(device: torch.device) -> bool:
+    """Whether the device still computes: after some errors a GPU never does in the same process."""
+    try:
+        wait(device)
+        return float(torch.ones(2, device=device).sum()) == 2
+    except RuntimeError:
+        return False
+
+
 def device_seconds(
     work: Callable[[], object], device: torch.device, repeats: int = 20, warmup: int = 3
 ) -> float:
-    """Median seconds of one call on the device; on a GPU between events around each call."""
+    """Median seconds of one call on the device; on a GPU between events around each call.
+
+    A GPU is kept busy until all calls are queued, so that it never waits for the host between two
+    kernels of a call: what is timed is what it computes.
+    """
     for _ in range(warmup):
         work()
+    wait(device)
+    host = _host_seconds(work)
     wait(device)
     if device.type != "cuda":
         return statistics.median(_host_seconds(work) for _ in range(repeats))
@@ -29,6 +51,7 @@ def device_seconds(
         (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))
         for _ in range(repeats)
     ]
+    torch.cuda._sleep(int(CYCLES * min(LONGEST_SLEEP, 2 * repeats * host)))
     for start, end in marks:
         start.record()
         work()

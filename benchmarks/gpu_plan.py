@@ -1,6 +1,7 @@
 """What the GPU benchmark runs, how often and at which size."""
 
-from dataclasses import dataclass, replace
+import os
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -25,13 +26,22 @@ class SuitePlan:
     """Timed turns of every way in a block, after one that is not timed."""
 
     steps: int = 20
-    """Of one turn; a way that makes its batches on the host takes a fifth of them."""
+    """Of one turn; OGB's example, which makes its batches in between, takes a fifth of them."""
 
-    warmup: int = 24
-    """Steps of every way before any is timed: they compile, and capture the usual shapes."""
+    warmup: int = 8
+    """Steps of every peer before any is timed."""
 
-    cycle: int = 64
+    cycle: int = 32
     """Batches that a peer has ready before the first comes again."""
+
+    own_cycle: int = 16
+    """Steps of ours before the first comes again; four rounds of them compile and capture."""
+
+    workers: int = field(default_factory=lambda: max(1, min(12, (os.cpu_count() or 1) - 2)))
+    """Processes that put a peer's batches together."""
+
+    way_seconds: float = 60.0
+    """After which a way that is not ready for its first timed step is left out."""
 
     sample: int = 20_000
     """Molecules on which captured steps are compared and a step's work is counted."""
@@ -66,6 +76,8 @@ class SuitePlan:
             steps=1,
             warmup=1,
             cycle=2,
+            own_cycle=2,
+            workers=1,
             sample=40,
             compared=2,
             product=64,

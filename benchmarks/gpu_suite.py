@@ -4,10 +4,10 @@ On a machine with RDKit and the data, once:
 
     python benchmarks/gpu_suite.py --prepare gpu_arrays.npz --data FOLDER [--bundle FOLDER]
 
-On the machine with the GPU, which needs torch, Triton, torch_geometric and safetensors, and no
-RDKit, DGL, ogb or network:
+On the machine with the GPU, which needs torch, Triton, torch_geometric, safetensors and click, and
+no RDKit, DGL, ogb or network; graphadapt need not be installed there:
 
-    python benchmarks/gpu_suite.py --arrays gpu_arrays.npz
+    PYTHONPATH=. python benchmarks/gpu_suite.py --arrays gpu_arrays.npz
 
 FOLDER holds ``ogb/ogbg_mol{tox21,muv}`` and ``ogb/ogbg_molpcba_sizes``: real molecules of the
 former, drawn so that their sizes are the latter's. ``kernels`` holds every kernel against float64;
@@ -15,33 +15,36 @@ former, drawn so that their sizes are the latter's. ``kernels`` holds every kern
 epochs as ``graphadapt train`` does; ``steps`` times steps of ours and of PyTorch Geometric in
 turns; ``work`` counts what a step computes and moves; ``peer-epoch`` trains one epoch as OGB's
 example is written; ``ceilings`` says what the card can do; ``onnx`` runs a bundle. A part that
-fails is noted and the others still run; the results are saved after each, as JSON and as a table
-beside it. ``--small`` is a minute's worth for a CPU.
+fails is noted and the others still run, in another process where it has made the GPU unusable for
+this one; the results are saved after each, as JSON and as a table beside it. ``--small`` is a
+minute's worth for a CPU.
 """
 
 import argparse
+import json
 import os
-import signal
+import subprocess
+import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 import numpy as np
 import torch
 from gpu_arrays import Arrays, write_arrays, write_store
-from gpu_clock import ceilings
+from gpu_clock import ceilings, is_usable
 from gpu_kernels import gather_rows, kernel_rows
+from gpu_limits import at_most
 from gpu_onnx import onnx_rows
 from gpu_plan import SuitePlan
+from gpu_steps import peer_epoch_rows, step_rows
 from gpu_tables import table
-from gpu_training import epoch_rows, own_epoch_rows, replay_rows, step_rows, work_rows
+from gpu_training import own_epoch_rows, replay_rows, work_rows
 from measure import save_results
 
 from graphadapt.graphs.batch import GraphTable
@@ -100,15 +103,15 @@ PARTS: Mapping[str, tuple[int, Callable[[Suite], Iterator[dict[str, Any]]]]] = {
         15,
         lambda suite: ceilings(suite.plan.device, suite.plan.product, suite.plan.copied_mb),
     ),
-    "kernels": (70, Suite.kernel_part),
-    "replay": (45, lambda suite: replay_rows(suite.plan, suite.sample, suite.folder)),
+    "kernels": (60, Suite.kernel_part),
+    "replay": (40, lambda suite: replay_rows(suite.plan, suite.sample, suite.folder)),
     "work": (20, lambda suite: work_rows(suite.plan, suite.sample, suite.folder)),
-    "epoch": (90, lambda suite: own_epoch_rows(suite.plan, suite.store, suite.folder)),
+    "epoch": (100, lambda suite: own_epoch_rows(suite.plan, suite.store, suite.folder)),
     "steps": (
-        130,
-        lambda suite: step_rows(suite.plan, suite.arrays, suite.store, suite.folder),
+        145,
+        lambda suite: step_rows(suite.plan, suite.arrays, suite.sample, suite.folder),
     ),
-    "peer-epoch": (75, lambda suite: epoch_rows(suite.plan, suite.arrays)),
+    "peer-epoch": (75, lambda suite: peer_epoch_rows(suite.plan, suite.arrays)),
     "onnx": (
         20,
         lambda suite: onnx_rows(suite.arrays, suite.plan.blocks, suite.plan.repeats),
@@ -132,8 +135,9 @@ def main() -> None:
         suite = Suite(
             plan.smaller() if options.small else plan, Arrays.read(options.arrays), Path(folder)
         )
-        rows = run_parts(suite, options.parts, options.output)
-    print("\n" + table(rows))
+        rows = run_parts(suite, options.parts, options.output, earlier_rows(options))
+    if not options.goes_on:
+        print("\n" + table(rows))
 
 
 def parsed() -> argparse.Namespace:
@@ -146,24 +150,54 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--small", action="store_true", help="tiny sizes, on a CPU")
     parser.add_argument("--output", type=Path, default=RESULTS, help="a JSON file")
+    parser.add_argument("--goes-on", action="store_true", help="add to what --output holds")
     options = parser.parse_args()
     if not options.prepare and not options.arrays:
         parser.error("give --arrays FILE, or make one with --prepare FILE")
     return options
 
 
-def run_parts(suite: Suite, names: Sequence[str], output: Path) -> list[dict[str, Any]]:
-    """Run one part after the other; what is known is saved after each."""
-    rows: list[dict[str, Any]] = []
-    for name in names:
+def earlier_rows(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Of the process that this one goes on for."""
+    if not options.goes_on:
+        return []
+    rows: list[dict[str, Any]] = json.loads(options.output.read_text("utf-8"))["rows"]
+    return rows
+
+
+def run_parts(
+    suite: Suite, names: Sequence[str], output: Path, rows: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Run one part after the other; what is known is saved after each.
+
+    Args:
+        suite: what they share.
+        names: of the parts.
+        output: a JSON file.
+        rows: known already.
+    """
+    for place, name in enumerate(names, start=1):
         budget, part = PARTS[name]
         start = time.perf_counter()
-        rows += [{"part": name, **row} for row in guarded(lambda part=part: part(suite), budget)]
+        found = list(guarded(lambda part=part: part(suite), budget))
+        rows += [{"part": name, **row} for row in found]
         seconds = time.perf_counter() - start
         rows.append({"part": name, "part_s": seconds, "budget_s": budget})
         print(f"{name}: {seconds:.0f} of at most {budget} s", flush=True)
         save_results(output, rows, seeds=[suite.plan.seed])
         output.with_suffix(".md").write_text(table(rows) + "\n", encoding="utf-8")
+        has_failed = any("failed" in row for row in found)
+        if has_failed and names[place:] and not is_usable(suite.plan.device):
+            return elsewhere(names[place:], output)
+    return rows
+
+
+def elsewhere(names: Sequence[str], output: Path) -> list[dict[str, Any]]:
+    """Run the parts in another process; all rows from what it saves."""
+    print("the GPU is of no use to this process any more; another one goes on", flush=True)
+    command = [sys.executable, *sys.argv, "--goes-on", "--output", str(output), "--parts", *names]
+    subprocess.run(command, check=False)
+    rows: list[dict[str, Any]] = json.loads(output.read_text("utf-8"))["rows"]
     return rows
 
 
@@ -178,22 +212,6 @@ def guarded(
         traceback.print_exc()
         text = str(error).splitlines()
         yield {"failed": f"{type(error).__name__}: {text[0] if text else ''}"}
-
-
-@contextmanager
-def at_most(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in a block that takes longer, as soon as Python gets to it."""
-
-    def ring(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"it took more than {seconds:.0f} s")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,11 @@ def epoch_lines(rows: Rows) -> list[dict[str, Any]]:
             "least and most": f"{row['epoch_s_low']:.3g} to {row['epoch_s_high']:.3g}"
             if "epoch_s_low" in row
             else "",
+            "with checkpoint, s": f"{row['epoch_with_checkpoint_s']:.3g}"
+            if "epoch_with_checkpoint_s" in row
+            else "",
             "times ours": f"{row['epoch_s'] / own[0]:.1f}" if own else "",
+            "steps replayed": row.get("replays", ""),
             "peak GB": f"{row['peak_gb']:.2f}" if "peak_gb" in row else "",
             "reserved GB": f"{row['reserved_gb']:.2f}" if "reserved_gb" in row else "",
         }

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ __all__ = [
     "Ratio",
     "Timing",
     "alternate",
+    "alternate_turns",
     "machine",
     "markdown_table",
     "ratio",
@@ -103,14 +105,21 @@ def alternate(
     Every block starts with another one. Each turn is ``warmup`` untimed calls, then ``repeats``
     timed ones.
     """
-    names = list(work)
+    return alternate_turns(
+        {name: partial(_turn, each, repeats, warmup, clock) for name, each in work.items()}, blocks
+    )
+
+
+def alternate_turns(
+    turns: Mapping[str, Callable[[], Sequence[float]]], blocks: int
+) -> dict[str, Timing]:
+    """As :func:`alternate`, of work that says itself how long each of its calls took."""
+    names = list(turns)
     found: dict[str, list[tuple[float, ...]]] = {name: [] for name in names}
     for block in range(blocks):
         first = block % len(names)
         for name in names[first:] + names[:first]:
-            for _ in range(warmup):
-                work[name]()
-            found[name].append(tuple(_seconds(work[name], clock) for _ in range(repeats)))
+            found[name].append(tuple(turns[name]()))
     return {name: Timing(tuple(timed)) for name, timed in found.items()}
 
 
@@ -176,6 +185,14 @@ def markdown_table(
     lines = [names, ["---"] * len(names)]
     lines += [[_cell(row.get(name, ""), digits) for name in names] for row in rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _turn(
+    work: Callable[[], object], repeats: int, warmup: int, clock: Callable[[], float]
+) -> list[float]:
+    for _ in range(warmup):
+        work()
+    return [_seconds(work, clock) for _ in range(repeats)]
 
 
 def _seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:

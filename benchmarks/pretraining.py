@@ -1,9 +1,10 @@
 """What pretraining is worth: the same probes and adapters on networks that start differently.
 
-    python benchmarks/pretraining.py --data FOLDER --weights backbone.safetensors
+    python benchmarks/pretraining.py --data FOLDER
 
-Starts: `random` (the architecture of `ours`, untrained), `ours` (a package written by `graphadapt
-pretrain`), and the GCN and GraphSAGE that `pretrain-gnns` trained by context prediction. Ways:
+Starts: `ours NAME` (weights that come with graphadapt, or a package of `graphadapt pretrain`),
+`random NAME` (the same network, untrained), and the GCN and GraphSAGE that `pretrain-gnns` trained
+by context prediction. Ways:
 `probe` (a linear answer on frozen embeddings), `adapters` (at all linear layers and at the readout
 of the frozen network), `full` (every weight, plain heads). Of the sets under FOLDER and MoleculeACE
 only training cells train, validation chooses, test is reported.
@@ -25,7 +26,7 @@ from measure import markdown_table, save_results
 from graphadapt.assemble import ModelInputs, assemble
 from graphadapt.backbone.factory import build_backbone
 from graphadapt.backbone.layered import LayeredBackbone
-from graphadapt.backbone.package import read_card
+from graphadapt.backbone.package import bundled_weights, read_card
 from graphadapt.backbone.pretrain_gnns import load_pretrain_gnns
 from graphadapt.config import BackboneConfig, RunConfig
 from graphadapt.data.bundled import BUNDLED, open_store
@@ -43,8 +44,12 @@ from graphadapt.trainer.start_weights import model_tensors, start_backbone
 
 SETS = ("ogbg_molbbbp", "ogbg_moltox21", "ogbg_molsider", "ogbg_molmuv", BUNDLED)
 WAYS = ("probe", "adapters", "full")
-PUBLISHED = ("pretrain-gnns gcn", "pretrain-gnns graphsage")
-SITES = {"gnns": ["update"], "own": ["expand", "contract"]}
+SITES = {
+    "gnns": ["update"],
+    "gin-virtual-node": ["expand", "contract"],
+    "neural-fingerprint": ["expand", "contract", "readouts.*", "project"],
+}
+"""Layers that receive adapters."""
 
 
 @dataclass(frozen=True)
@@ -61,28 +66,33 @@ class Start:
     is_random: bool = False
 
 
-def starts(weights: Path, gnns: Path | None, wanted: Iterable[str]) -> list[Start]:
-    """The starts that are asked for and there."""
-    card = read_card(weights)
-    architecture = card["backbone"]
+def starts(packages: Iterable[Path], gnns: Path | None, wanted: Iterable[str]) -> list[Start]:
+    """The starts that are asked for, by the first word or words of their names, and there."""
+    found = [start for package in packages for start in _own(package)]
+    for convolution in ("gcn", "graphsage"):
+        path = None if gnns is None else gnns / f"{convolution}_contextpred.pth"
+        if path is not None and path.exists():
+            found.append(_published(convolution, path))
+    return [start for start in found if start.name.startswith(tuple(wanted))]
+
+
+def _own(package: Path) -> list[Start]:
+    """A package's network as it is, and untrained."""
+    settings = read_card(package)["backbone"]
 
     def network(seed: int, dropout: float, weights: str) -> LayeredBackbone:
         torch.manual_seed(seed)
-        config = BackboneConfig(**architecture, dropout=dropout, weights=weights)
+        config = BackboneConfig(**settings, dropout=dropout, weights=weights)
         backbone = build_backbone(config)
         if weights:
             start_backbone(backbone, config)
         return backbone
 
-    found = [
-        Start("random", lambda seed, drop: network(seed, drop, ""), SITES["own"], is_random=True),
-        Start("ours", lambda seed, drop: network(seed, drop, str(weights)), SITES["own"]),
+    name, sites = package.stem, SITES[settings["kind"]]
+    return [
+        Start(f"random {name}", lambda seed, drop: network(seed, drop, ""), sites, is_random=True),
+        Start(f"ours {name}", lambda seed, drop: network(seed, drop, str(package)), sites),
     ]
-    for convolution in ("gcn", "graphsage"):
-        path = None if gnns is None else gnns / f"{convolution}_contextpred.pth"
-        if path is not None and path.exists():
-            found.append(_published(convolution, path))
-    return [start for start in found if start.name in wanted]
 
 
 def _published(convolution: str, path: Path) -> Start:
@@ -162,10 +172,10 @@ def scores_on_test(answers_GT: np.ndarray, dataset: Dataset) -> dict[str, float]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", type=Path, required=True, help="Package of our backbone.")
+    parser.add_argument("--weights", type=Path, nargs="+", default=[*bundled_weights().values()])
     parser.add_argument("--data", type=Path, default=os.environ.get("GRAPHADAPT_DATA"))
     parser.add_argument("--sets", nargs="+", default=list(SETS), help="Or folders of stores.")
-    parser.add_argument("--starts", nargs="+", default=["random", "ours", *PUBLISHED])
+    parser.add_argument("--starts", nargs="+", default=["random", "ours", "pretrain-gnns"])
     parser.add_argument("--ways", nargs="+", default=["probe", "adapters"], choices=WAYS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=30)

@@ -17,9 +17,6 @@ from train_adapters import ALL_SITES, READOUT, TOP, TOP_TWO
 from train_peers import BEST, FLOAT32, LIBRARIES, REDUCED
 
 WITH_COUNTS, GRAPH_ONLY = "graphs and count fingerprints", "graphs alone"
-FASTER = {1: 2.5, 32: 1.8}
-"""How many times faster than PyTorch a bundle is to be, by batch size."""
-
 BESIDE_PEERS = {FLOAT32: 1.0, BEST: 1.0, REDUCED: 1.5}
 """How many times as fast as either library full fine-tuning is to be, by what is held together."""
 
@@ -162,27 +159,6 @@ def ogb_base(results: Sequence[Results]) -> list[Check]:
             text += ", above the band"
         found.append(Check(asked, text, ours >= mean - deviation))
     return found
-
-
-def export_speed(results: Sequence[Results]) -> list[Check]:
-    """From arrays that each engine takes: the networks themselves."""
-    rows = every_row(results)
-    found = []
-    for batch, least in FASTER.items():
-        asked = f"batch {batch}: at least {least} times faster than PyTorch eager float32 on a CPU"
-        ratios = {
-            row["model"]: row
-            for row in rows
-            if "times" in row and (row["batch"], row["from"]) == (batch, "arrays")
-        }
-        text = ", ".join(f"{model} {spread(row, 'times')}" for model, row in ratios.items())
-        reached = all(row["times"] >= least for row in ratios.values()) if ratios else None
-        found.append(Check(asked, text or "-", reached))
-    asked = "every answer within 1e-5 of the output's scale"
-    errors = [row["largest_error"] for row in rows if "largest_error" in row]
-    if not errors:
-        return [*found, Check(asked)]
-    return [*found, Check(asked, f"{max(errors):.1e} at most", max(errors) <= 1e-5)]
 
 
 def featurise_speed(results: Sequence[Results]) -> list[Check]:

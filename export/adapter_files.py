@@ -4,7 +4,9 @@ A file holds, by name, the values of inputs that the model leaves open: the two 
 adapted map, and whatever else differs between compositions.
 """
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,13 @@ from graphadapt.errors import BundleError
 from graphadapt.export.contract_parts import Composition
 from graphadapt.export.session import onnx_runtime
 
-__all__ = ["SUFFIX", "check_adapter_file", "run_options", "write_adapter_file"]
+__all__ = [
+    "SUFFIX",
+    "adapter_paths",
+    "check_adapter_file",
+    "run_options",
+    "write_adapter_file",
+]
 
 SUFFIX = ".onnx_adapter"
 
@@ -33,6 +41,23 @@ def write_adapter_file(path: Path, arrays: Mapping[str, NDArray[np.float32]]) ->
         }
     )
     adapter.export_adapter(str(path))
+
+
+@contextmanager
+def adapter_paths(
+    compositions: Mapping[str, Composition], contents: Mapping[str, bytes]
+) -> Iterator[dict[str, Path]]:
+    """Adapter files of bytes at hand, by composition, for as long as the ``with`` block lasts.
+
+    ONNX Runtime reads adapters from files alone. The bundle's own may change after they were
+    checked; these hold what was checked.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows keeps maps
+        paths = {}
+        for index, (name, each) in enumerate(compositions.items()):
+            paths[name] = Path(folder) / f"{index}{SUFFIX}"
+            paths[name].write_bytes(contents[each.file])
+        yield paths
 
 
 def run_options(path: Path) -> Any:
@@ -60,7 +85,7 @@ def check_adapter_file(path: Path, proto: Any, stated: Composition) -> None:
     """Refuse a file that does not fill just what the model leaves open.
 
     Args:
-        path: of the file.
+        path: of the file, or of a copy: errors call it as ``stated`` does.
         proto: the model, as ``onnx`` reads it.
         stated: what the contract says of the file.
 
@@ -70,7 +95,7 @@ def check_adapter_file(path: Path, proto: Any, stated: Composition) -> None:
     try:
         held = onnx_runtime().AdapterFormat.read_adapter(str(path)).get_parameters()
     except (RuntimeError, ValueError) as error:
-        raise BundleError(f"{path} is no ONNX Runtime adapter file: {error}") from error
+        raise BundleError(f"{stated.file} is no ONNX Runtime adapter file: {error}") from error
     weights = {each.name for each in proto.graph.initializer}
     shapes = {
         value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim]
@@ -79,22 +104,22 @@ def check_adapter_file(path: Path, proto: Any, stated: Composition) -> None:
     }
     if held.keys() != shapes.keys():
         raise BundleError(
-            f"{path} holds {', '.join(sorted(held))}; the model leaves open "
+            f"{stated.file} holds {', '.join(sorted(held))}; the model leaves open "
             f"{', '.join(sorted(shapes))}"
         )
     for name, value in held.items():
-        _check_shape(path, name, list(value.shape()), shapes[name])
+        _check_shape(stated.file, name, list(value.shape()), shapes[name])
     count = sum(int(np.prod(value.shape())) for value in held.values())
     if count != stated.parameters:
         raise BundleError(
-            f"{path} holds {count:,} numbers, the contract states {stated.parameters:,}"
+            f"{stated.file} holds {count:,} numbers, the contract states {stated.parameters:,}"
         )
 
 
-def _check_shape(path: Path, name: str, found: list[int], wanted: list[int]) -> None:
+def _check_shape(file: str, name: str, found: list[int], wanted: list[int]) -> None:
     """An axis that the model leaves open, the rank, has length 0 in ``wanted``."""
     fits = len(found) == len(wanted) and all(
         have == want or want == 0 for have, want in zip(found, wanted, strict=True)
     )
     if not fits:
-        raise BundleError(f"{path}: {name} has shape {found}, the model takes {wanted}")
+        raise BundleError(f"{file}: {name} has shape {found}, the model takes {wanted}")

@@ -23,7 +23,7 @@ from graphadapt.export.contract import (
     BundleContract,
     FileInfo,
 )
-from graphadapt.export.contract_parts import Applicability, Calibration, Precision
+from graphadapt.export.contract_parts import Applicability, Bucket, Calibration, Precision
 from graphadapt.export.joined_graphs import MAX_SLOTS
 from graphadapt.export.network import PlainModel
 from graphadapt.export.onnx_check import check_model, count_numbers, metadata_of
@@ -33,7 +33,6 @@ from graphadapt.export.parity import prove_parity
 from graphadapt.export.probes import Probes
 from graphadapt.export.repeated_runs import ParityPlan, opener
 from graphadapt.export.restate import restate
-from graphadapt.export.rounding import TOLERANCES
 from graphadapt.export.witness import ALONE, Witness
 from graphadapt.freeze import FrozenModel
 from graphadapt.molecules.features import FeatureBlock
@@ -61,7 +60,7 @@ class BundleNotes:
     """Run and settings it came from."""
 
     calibration: Mapping[str, Calibration] = field(default_factory=dict)
-    """Temperatures that are in the model's head already, by task."""
+    """Maps that the model answers by already, by task."""
 
     applicability: Applicability = field(default_factory=Applicability)
     """How the model's second output came to be, where it has one."""
@@ -77,12 +76,14 @@ def write_bundle(
     *,
     feature_blocks: Sequence[FeatureBlock] = (),
     form: Literal["merged", "padded"] = "merged",
+    buckets: Sequence[Bucket] = BUCKETS,
     lower: Lower | None = None,
+    force: bool = False,
     notes: BundleNotes | None = None,
     plan: ParityPlan | None = None,
     shown: bool = False,
 ) -> BundleContract:
-    """Export a frozen model, prove the file equal to it and write the bundle.
+    """Export a frozen model, prove the file equal to it, write the bundle and say what it is.
 
     A bundle that is there already is replaced, and only once the new one is complete.
 
@@ -91,13 +92,12 @@ def write_bundle(
         folder: where the bundle goes.
         feature_blocks: molecule-level features that the model reads.
         form: how molecules lie in the arrays that it reads.
+        buckets: shapes of the padded form, the smallest first.
         lower: makes the file one of lower precision, and says what that costs.
+        force: whether such a file may be further off than its precision is allowed to.
         notes: for the record.
         plan: how thoroughly the file is compared with the model.
         shown: whether progress is shown.
-
-    Returns:
-        What the bundle says of itself.
 
     Raises:
         BundleError: if ``folder`` holds something else, or the file is not equal to the model.
@@ -113,10 +113,9 @@ def write_bundle(
     if lower is not None:
         model, precision = lower(model, plain.reads, plain.outputs)
         check_model(onnx.load_from_string(model), plain.reads, plain.outputs, form)
-        tolerance = 1.0 if precision.forced else TOLERANCES[precision.name]
-        plan = replace(plan or ParityPlan(), tolerance=tolerance)
+    open_file, kind = opener(model, plain.outputs), precision.name
     parity, truth = prove_parity(
-        frozen, opener(model, plain.outputs), plain.reads, probes, plan, shown=shown
+        frozen, open_file, plain.reads, probes, plan, precision=kind, force=force, shown=shown
     )
     witness = Witness.of(probes, {ALONE: truth.answers})
     return put_together(
@@ -127,8 +126,8 @@ def write_bundle(
         notes,
         feature_blocks=tuple(feature_blocks),
         form=form,
-        buckets=BUCKETS if form == "padded" else (),
-        precision=precision,
+        buckets=tuple(buckets) if form == "padded" else (),
+        precision=replace(precision, forced=precision.forced or not parity.holds),
         parity=parity,
     )
 

@@ -1,4 +1,4 @@
-"""The folder of a bundle: written whole or not at all, and never over anything else. No torch."""
+"""A folder of results: written whole or not at all, and never over anything else. No torch."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 from graphadapt.errors import BundleError
 from graphadapt.export.contract import is_bundle
 
-__all__ = ["check_target", "write_whole"]
+__all__ = ["check_place", "check_target", "write_whole"]
 
 
 def check_target(folder: Path) -> None:
@@ -19,20 +19,27 @@ def check_target(folder: Path) -> None:
         BundleError: if ``folder`` is a file, a folder of something else, the one that this process
             works in, or in a place that is not writable.
     """
+    check_place(folder)
+    if folder.exists() and not is_bundle(folder) and any(folder.iterdir()):
+        raise BundleError(f"{folder} holds something other than a bundle; choose another folder")
+
+
+def check_place(folder: Path) -> None:
+    """Refuse a place where no folder can be put by :func:`write_whole`, whatever it holds.
+
+    Raises:
+        BundleError: if it is a file, the folder that this process works in, or not writable.
+    """
     whole = folder.resolve()
     place = next(parent for parent in whole.parents if parent.exists())
     if not place.is_dir():
         raise BundleError(f"{folder} cannot be written: {place} is a file")
-    if not os.access(place, os.W_OK):
+    if not os.access(place, os.W_OK | os.X_OK):
         raise BundleError(f"{folder} cannot be written: {place} is read-only for this user")
     if whole == Path.cwd() or whole in Path.cwd().parents:
-        raise BundleError(f"{folder} is the folder that you are in; name one for the bundle")
-    if not folder.exists() or is_bundle(folder):
-        return
-    if not folder.is_dir():
-        raise BundleError(f"{folder} is a file; give a folder for the bundle")
-    if any(folder.iterdir()):
-        raise BundleError(f"{folder} holds something other than a bundle; choose another folder")
+        raise BundleError(f"{folder} is the folder that you are in; name one to be written")
+    if folder.exists() and not folder.is_dir():
+        raise BundleError(f"{folder} is a file; give a folder")
 
 
 def write_whole(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from graphadapt.config import RunConfig
-from graphadapt.export.contract import BundleContract, FileInfo, read_contract
+from graphadapt.export.contract import BundleContract, FileInfo, Parity, read_contract
+from graphadapt.export.contract_parts import Calibration, Precision
 from graphadapt.report.summary import Summary, counted_kinds, listed_settings
 from graphadapt.report.table import Cell, format_table
 
-__all__ = ["inspect_bundle"]
+__all__ = ["inspect_bundle", "loss_text"]
 
 
 def inspect_bundle(folder: Path) -> Summary:
@@ -50,11 +51,18 @@ def _headline(contract: BundleContract) -> str:
         counted_kinds([task.kind for task in contract.tasks]),
         f"molecule-level features: {', '.join(blocks) or 'none'}",
         f"adapters kept: {rule or 'all'}",
-        f"largest error against the float64 reference: {parity.largest_error:.1e} of the scale "
-        f"(allowed {parity.tolerance:.0e}), {parity.molecules} molecules, {parity.provider}",
+        f"largest error against the float64 reference: {parity.largest_error:.1e} of the scale, "
+        f"{_verdict(parity)}; {parity.molecules} molecules, {parity.provider}",
         *_form(contract),
     ]
     return "\n".join(lines)
+
+
+def _verdict(parity: Parity) -> str:
+    """How the largest error lies to the bound that it was held to when the bundle was written."""
+    if parity.holds:
+        return f"within the bound of {parity.bound}"
+    return f"above the bound of {parity.bound}, and forced"
 
 
 def _form(contract: BundleContract) -> list[str]:
@@ -66,14 +74,22 @@ def _form(contract: BundleContract) -> list[str]:
         + (f", compositions {compositions}" if compositions else "")
         + (f", buckets of atoms and bonds {buckets}" if buckets else "")
     ]
-    precision, figure = contract.precision, contract.applicability
-    if precision.name != "fp32":
-        loss = ", ".join(f"{metric} {value:+.4f}" for metric, value in precision.loss.items())
-        forced = " (forced)" if precision.forced else ""
-        lines.append(f"precision: {precision.name}, loses on validation: {loss}{forced}")
+    figure = contract.applicability
+    if contract.precision.name != "fp32":
+        lines.append(f"precision: {contract.precision.name}, {loss_text(contract.precision)}")
     if figure.measure != "none":
         lines.append(f"applicability: against {figure.molecules:,} training molecules")
     return lines
+
+
+def loss_text(precision: Precision) -> str:
+    """What a lower precision costs on validation, or that it is unmeasured."""
+    loss = ", ".join(f"{metric} {value:+.4f}" for metric, value in precision.loss.items())
+    text = f"loses on validation: {loss}" if loss else "is unmeasured"
+    apart = len(precision.unmeasured)
+    if apart:
+        text += f"; {apart} {'task has' if apart == 1 else 'tasks have'} no metric there"
+    return text + (" (forced)" if precision.forced else "")
 
 
 def _tasks(contract: BundleContract) -> str:
@@ -82,14 +98,21 @@ def _tasks(contract: BundleContract) -> str:
     rows: list[list[Cell]] = []
     for task in contract.tasks:
         row: list[Cell] = [task.name, task.kind, task.units, contract.composition.get(task.name)]
-        temperature = held[task.name].temperature if task.name in held else None
-        rows.append([*row, temperature] if held else row)
+        rows.append([*row, _calibrated(held.get(task.name))] if held else row)
     others = [
         f"{name} {weight:.3g}" for name, weight in contract.composition.items() if name not in asked
     ]
-    header = ["task", "kind", "units", "weight in the mix", *(["temperature"] if held else [])]
+    header = ["task", "kind", "units", "weight in the mix", *(["calibration"] if held else [])]
     table = format_table(header, rows)
     return table + (f"\nalso in the mix: {', '.join(others)}" if others else "")
+
+
+def _calibrated(found: Calibration | None) -> str | None:
+    if found is None:
+        return None
+    if found.method == "temperature":
+        return f"temperature {found.temperature:.3g}"
+    return f"isotonic, {len(found.logits)} knots"
 
 
 def _files(contract: BundleContract, states: dict[str, str]) -> str:
@@ -100,22 +123,29 @@ def _files(contract: BundleContract, states: dict[str, str]) -> str:
 
 
 def _metrics(contract: BundleContract) -> str:
-    """The freeze gap as a table, whatever else there is as it stands."""
-    others = {name: value for name, value in contract.metrics.items() if name != "freeze_gap"}
-    lines = _listed(others)
-    found = contract.metrics.get("freeze_gap")
-    if not isinstance(found, Mapping):
-        return "\n".join(lines)
-    if {"part", "soft", "frozen", "gap"} <= set(found):
-        rows: list[list[Cell]] = [
-            [metric, value, found["frozen"].get(metric), found["gap"].get(metric)]
-            for metric, value in found["soft"].items()
-        ]
-        lines.append(f"freeze gap on {found['part']} cells:")
-        lines.append(format_table(["metric", "composed", "frozen", "gap"], rows, digits=4))
-    else:
-        lines.append(f"freeze gap not measured: {found.get('missing', 'no reason is given')}")
-    return "\n".join(lines)
+    """Freeze gaps as tables, one a composition; whatever else there is as it stands."""
+    gaps = {"freeze gap": contract.metrics.get("freeze_gap")}
+    several = contract.metrics.get("freeze_gaps")
+    if isinstance(several, Mapping):
+        gaps |= {f"freeze gap of {name}": found for name, found in several.items()}
+    tables = [_gap(name, found) for name, found in gaps.items() if isinstance(found, Mapping)]
+    others = {
+        name: value
+        for name, value in contract.metrics.items()
+        if name not in ("freeze_gap", "freeze_gaps")
+    }
+    return "\n".join([*_listed(others), *tables])
+
+
+def _gap(name: str, found: Mapping[str, Any]) -> str:
+    if not {"part", "soft", "frozen", "gap"} <= set(found):
+        return f"{name} not measured: {found.get('missing', 'no reason is given')}"
+    rows: list[list[Cell]] = [
+        [metric, value, found["frozen"].get(metric), found["gap"].get(metric)]
+        for metric, value in found["soft"].items()
+    ]
+    table = format_table(["metric", "composed", "frozen", "gap"], rows, digits=4)
+    return f"{name} on {found['part']} cells:\n{table}"
 
 
 def _origin(contract: BundleContract) -> str:

@@ -26,6 +26,7 @@ from graphadapt.export.merging import (
     distinct_columns,
     indistinguishable,
     surroundings,
+    with_nobody,
 )
 from graphadapt.export.padding import PADDED, pad
 from graphadapt.molecules.arrays import MoleculeArrays
@@ -130,7 +131,7 @@ def _messages(
 
     An empty slot holds the silent message of sender 0.
     """
-    source_SR = np.append(sender_A, 0)[graphs.neighbour[:, receiver_R]]
+    source_SR = with_nobody(sender_A).take(graphs.neighbour[:, receiver_R])
     keys = source_SR * (SILENT + 1) + graphs.code[:, receiver_R]
     first_P, which = distinct(keys.reshape(-1))
     source_P, bond_P = np.divmod(keys.reshape(-1)[first_P], SILENT + 1)

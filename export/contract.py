@@ -8,7 +8,7 @@ A bundle is a folder::
     *.onnx_adapter      one a composition, in the adapters form
 
 Answers are probabilities in [0, 1] for binary tasks (the sigmoid is in the graph, and so is the
-temperature where one was fitted) and values in the task's own units for regression tasks. A second
+calibration where one was fitted) and values in the task's own units for regression tasks. A second
 output, ``applicability``, is there where ``outputs`` names it. ``export.contract_parts`` says what
 the three forms are.
 
@@ -158,6 +158,18 @@ class Parity:
         """The largest error that the file may show."""
         return max(self.tolerance, 2 * self.float32_error)
 
+    @property
+    def bound(self) -> str:
+        """``allowed`` in words."""
+        if self.allowed > self.tolerance:
+            return f"{self.allowed:.1e}, twice what PyTorch itself is off by in float32"
+        return f"{self.tolerance:g}"
+
+    @property
+    def holds(self) -> bool:
+        """Whether the file kept to it; one of lower precision may have been forced."""
+        return self.largest_error <= self.allowed
+
 
 @dataclass(frozen=True, slots=True)
 class FileInfo:
@@ -292,7 +304,7 @@ class BundleContract:
             raise BundleError(
                 f"{CONTRACT_FILE} cannot be used: {error}; export again, or upgrade graphadapt"
             ) from error
-        _check_files(contract.files)
+        _check_files(contract)
         return contract
 
 
@@ -360,9 +372,21 @@ def _without(table: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in table.items() if name not in names}
 
 
-def _check_files(files: Mapping[str, FileInfo]) -> None:
-    foreign = [name for name in files if Path(name).name != name or name == CONTRACT_FILE]
+def _check_files(contract: BundleContract) -> None:
+    """All in the bundle's own folder, the model among them, and an adapter file a composition."""
+    foreign = [name for name in contract.files if not _is_beside(name) or name == CONTRACT_FILE]
     if foreign:
         raise BundleError(f"{CONTRACT_FILE} names {foreign[0]!r}, which is not in the bundle")
-    if MODEL_FILE not in files:
+    if MODEL_FILE not in contract.files:
         raise BundleError(f"{CONTRACT_FILE} names no {MODEL_FILE}; export again")
+    for name, each in contract.compositions.items():
+        if each.file not in contract.files:
+            raise BundleError(
+                f"{CONTRACT_FILE} keeps composition {name!r} in {each.file!r}, which is none of "
+                "the bundle's files; export again"
+            )
+
+
+def _is_beside(name: str) -> bool:
+    """Whether a name is that of a file in the bundle's own folder."""
+    return Path(name).name == name not in ("", "..") and name.isprintable()

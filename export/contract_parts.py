@@ -22,6 +22,7 @@ __all__ = [
     "Applicability",
     "Bucket",
     "Calibration",
+    "CalibrationMethod",
     "Composition",
     "Form",
     "Precision",
@@ -32,6 +33,8 @@ __all__ = [
 Form = Literal["merged", "adapters", "padded"]
 
 PrecisionName = Literal["fp32", "fp16", "int8"]
+
+CalibrationMethod = Literal["temperature", "isotonic"]
 
 
 @dataclass(frozen=True, order=True, kw_only=True, slots=True)
@@ -73,16 +76,39 @@ def bucket_for(buckets: tuple[Bucket, ...], atoms: int, slots: int) -> Bucket | 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Calibration:
-    """The temperature that a binary task's logits are divided by, in the graph."""
+    """How a binary task's logits become calibrated probabilities, in the graph.
 
-    temperature: float
+    By ``temperature`` they are divided by it before the sigmoid. By ``isotonic`` a rising table
+    takes the sigmoid's place: linear between its knots, level beyond them.
+
+    Expected calibration error, in [0, 1], and log loss, in nats, are those of the validation cells.
+    ``held_out`` ones are of cells that the map was not fitted on, each fifth by what the other four
+    give: by how much they lie above those of ``after`` is what the map owes to chance.
+    """
+
+    method: CalibrationMethod = "temperature"
+    temperature: float = 1.0
+    """1 in an isotonic map."""
+
+    logits: tuple[float, ...] = ()
+    """Places of an isotonic map's knots, rising; empty with a temperature."""
+
+    probabilities: tuple[float, ...] = ()
+    """What it answers at them, rising."""
+
     cells: int
     """Labelled validation cells that it was fitted on."""
 
     before: float
-    """Expected calibration error on those cells without it, in [0, 1]."""
+    """Expected calibration error without it."""
 
     after: float
+    held_out: float | None = None
+    """None in bundles that were written before this was measured."""
+
+    log_loss_before: float | None = None
+    log_loss_after: float | None = None
+    log_loss_held_out: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +134,7 @@ class Composition:
     """Largest difference from the same composition as a merged network, by the same scale."""
 
     calibration: Mapping[str, Calibration] = field(default_factory=dict)
-    """Temperatures of its own, by task."""
+    """Of its own, by task."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,13 +144,18 @@ class Precision:
     name: PrecisionName = "fp32"
 
     loss: Mapping[str, float] = field(default_factory=dict)
-    """What each metric loses on validation cells; above 0 is worse. Empty in float32."""
+    """What each metric loses on validation cells; above 0 is worse. Empty in float32, and where no
+    task has a metric, so that the loss is unmeasured."""
+
+    unmeasured: Mapping[str, str] = field(default_factory=dict)
+    """Tasks that have no metric on validation cells, and so no part in ``loss``, and why."""
 
     bound: float = 0.0
     """Most that a metric in [0, 1] may lose, and a share of itself that an RMSE may."""
 
     forced: bool = False
-    """Whether the bundle was written although a loss is above the bound."""
+    """Whether the bundle was written although a metric or the probe molecules lose more than they
+    may, or the loss is unmeasured."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -70,7 +70,7 @@ def _slots(
         raise DataError(
             f"an atom of the batch has {slots} bonds; the exported network takes {MAX_SLOTS}"
         )
-    order_E = np.argsort(target_E)
+    order_E = target_E.argsort()
     atom_E = target_E[order_E]
     slot_E = np.arange(len(atom_E)) - (np.cumsum(degree_A) - degree_A)[atom_E]
     neighbour = np.full((slots, atom_count), atom_count)

@@ -7,7 +7,14 @@ because sums down short columns are several times faster than along short rows.
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Classes", "distinct", "distinct_columns", "indistinguishable", "surroundings"]
+__all__ = [
+    "Classes",
+    "distinct",
+    "distinct_columns",
+    "indistinguishable",
+    "surroundings",
+    "with_nobody",
+]
 
 Classes = tuple[NDArray[np.int64], NDArray[np.int64]]
 """A partition: one member of each class, ``(U,)``, and the class of each member, ``(A,)``."""
@@ -15,6 +22,12 @@ Classes = tuple[NDArray[np.int64], NDArray[np.int64]]
 _MULTIPLIERS = np.random.default_rng(2511_03981).integers(1, 2**62, 256, np.int64) * 2 + 1
 _ROUNDS = 7  # tells all atoms apart in most batches of drug-like molecules
 _BOND_BITS = 6
+_NOBODY = np.zeros(1, np.int64)
+
+
+def with_nobody(values_A: NDArray[np.int64]) -> NDArray[np.int64]:
+    """One more value, 0, for the atom that an empty slot names, ``(A + 1,)``."""
+    return np.concatenate((values_A, _NOBODY))
 
 
 def distinct(keys_A: NDArray[np.int64]) -> Classes:
@@ -25,9 +38,10 @@ def distinct(keys_A: NDArray[np.int64]) -> Classes:
         >>> which.tolist(), np.array([7, 3, 7])[first].tolist()
         ([1, 0, 1], [3, 7])
     """
-    order_A = np.argsort(keys_A)
+    order_A = keys_A.argsort()
     ranked_A = keys_A[order_A]
-    is_new_A = np.ones(len(keys_A), np.bool_)
+    is_new_A = np.empty(len(keys_A), np.bool_)
+    is_new_A[:1] = True
     np.not_equal(ranked_A[1:], ranked_A[:-1], out=is_new_A[1:])
     which_A = np.empty(len(keys_A), np.int64)
     which_A[order_A] = is_new_A.cumsum() - 1
@@ -44,7 +58,9 @@ def distinct_columns(table_CA: NDArray[np.int64]) -> Classes:
         table_CA: at most 256 rows.
     """
     first_U, which_A = distinct(_MULTIPLIERS[: len(table_CA)] @ table_CA)
-    if not np.array_equal(table_CA[:, first_U[which_A]], table_CA):
+    if len(first_U) == len(which_A):
+        return first_U, which_A
+    if not (table_CA[:, first_U[which_A]] == table_CA).all():
         _, first_U, which_A = np.unique(table_CA, axis=1, return_index=True, return_inverse=True)
     return first_U, which_A.reshape(-1)
 
@@ -65,19 +81,19 @@ def indistinguishable(
     """
     sums_A = _mixed_sums(colour_A, neighbour_SA, code_SA)
     first_U, which_A = distinct_columns(np.stack([colour_A, sums_A]))
-    while True:
+    found = 0
+    while found < len(first_U) < len(which_A):
         found = len(first_U)
         around_SA = surroundings(which_A, neighbour_SA, code_SA)
         first_U, which_A = distinct_columns(np.concatenate([which_A[None], around_SA]))
-        if len(first_U) == found:
-            return _in_place((first_U, which_A))
+    return _in_place((first_U, which_A))
 
 
 def surroundings(
     colour_A: NDArray[np.int64], neighbour_SA: NDArray[np.int64], code_SA: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Colours and bonds around each atom as sorted numbers, ``(S, A)``."""
-    seen_SA = (np.append(colour_A, 0) << _BOND_BITS)[neighbour_SA] + code_SA
+    seen_SA = (with_nobody(colour_A) << _BOND_BITS).take(neighbour_SA) + code_SA
     seen_SA.sort(axis=0)
     return seen_SA
 
@@ -103,9 +119,10 @@ def _mixed_sums(
     follow split them.
     """
     factor_SA = _MULTIPLIERS[code_SA]
-    sums_A = np.append(colour_A, 0)
+    sums_A = with_nobody(colour_A)
+    atoms_A = sums_A[:-1]
     for multiplier in _MULTIPLIERS[-_ROUNDS:]:
         sums_A *= multiplier
         sums_A ^= sums_A >> 29
-        sums_A[:-1] += (sums_A[neighbour_SA] * factor_SA).sum(axis=0)
-    return sums_A[:-1]
+        atoms_A += np.add.reduce(sums_A.take(neighbour_SA) * factor_SA)
+    return atoms_A

@@ -184,6 +184,7 @@ class PlainModel(nn.Module):
         features: from molecule-level features to embeddings, or None.
         head: from both, side by side, to the tasks.
         is_binary_T: which tasks are answered by a probability.
+        calibration: from the head's answers to probabilities; None is the sigmoid.
         applicability: from both embeddings, side by side, to one figure a graph, or None.
         padded: whether it reads padded molecules.
     """
@@ -197,6 +198,7 @@ class PlainModel(nn.Module):
         head: Affine,
         is_binary_T: Tensor,
         *,
+        calibration: nn.Module | None = None,
         applicability: nn.Module | None = None,
         padded: bool = False,
     ) -> None:
@@ -204,6 +206,7 @@ class PlainModel(nn.Module):
         self.backbone = backbone
         self.features = features
         self.head = head
+        self.calibration = calibration
         self.applicability = applicability
         self.padded = padded
         self.register_buffer("is_binary", is_binary_T)
@@ -250,11 +253,13 @@ class PlainModel(nn.Module):
         return answers, self.applicability(embedding)
 
     def _probabilities(self, answers: Tensor) -> Tensor:
-        if self.kinds == {True}:
-            return answers.sigmoid()
         if self.kinds == {False}:
             return answers
-        return torch.where(self.is_binary, answers.sigmoid(), answers)
+        calibrated = torch.sigmoid if self.calibration is None else self.calibration
+        probabilities: Tensor = calibrated(answers)
+        if self.kinds == {True}:
+            return probabilities
+        return torch.where(self.is_binary, probabilities, answers)
 
 
 def _count_weights(parts: Sequence[nn.Module]) -> int:

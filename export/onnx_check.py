@@ -103,10 +103,11 @@ def check_model(
         onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise BundleError(f"the exported model is invalid: {error}") from error
-    found = {node.op_type for node in proto.graph.node}
-    if found - ALLOWED_OPERATORS or proto.functions:
+    others = {node.op_type for node in proto.graph.node} - ALLOWED_OPERATORS
+    others |= {f"the function {function.name}" for function in proto.functions}
+    if others:
         raise BundleError(
-            f"the exported model holds {', '.join(sorted(found - ALLOWED_OPERATORS))}; only "
+            f"the exported model holds {', '.join(sorted(others))}; only "
             f"{', '.join(sorted(ALLOWED_OPERATORS))} are safe to run on several threads"
         )
     opsets = {item.domain: item.version for item in proto.opset_import}
@@ -117,10 +118,12 @@ def check_model(
 
 
 def _check_weights(proto: onnx.ModelProto) -> None:
-    """All inside, each used, and nothing left that could be computed beforehand."""
+    """All inside, none sparse, each used, and nothing left that could be computed beforehand."""
     outside = [each.name for each in proto.graph.initializer if each.external_data]
     if outside:
         raise BundleError(f"weights {', '.join(outside)} lie outside of the file; export again")
+    if proto.graph.sparse_initializer:
+        raise BundleError("the exported model holds sparse weights, which nobody counts")
     fixed = {each.name for each in proto.graph.initializer}
     used = {name for node in proto.graph.node for name in node.input}
     if fixed - used:

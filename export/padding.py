@@ -17,7 +17,7 @@ from graphadapt.export.contract_parts import Bucket
 from graphadapt.export.joined_graphs import SILENT, join_graphs
 from graphadapt.molecules.arrays import MoleculeArrays
 
-__all__ = ["BUCKETS", "PADDED", "pad"]
+__all__ = ["BUCKETS", "PADDED", "ROWS", "pad"]
 
 PADDED: Final = (
     "padded_atoms",
@@ -28,11 +28,11 @@ PADDED: Final = (
 )
 """Names of the arrays of :func:`pad`, but ``features``."""
 
-_ROWS: Final = 16_384
+ROWS: Final = 16_384
 """Rows of a full batch: enough to fill a large GPU."""
 
 BUCKETS: Final = tuple(
-    Bucket(atoms=atoms, slots=slots, graphs=_ROWS // atoms)
+    Bucket(atoms=atoms, slots=slots, graphs=ROWS // atoms)
     for atoms, slots in ((16, 4), (24, 4), (32, 4), (48, 4), (64, 6), (128, 6))
 )
 """Shapes for drug-like molecules: four bonds at an atom do for nearly all, and steps of a third to

@@ -10,6 +10,7 @@ import torch
 
 from graphadapt.errors import BundleError
 from graphadapt.export.contract import Parity
+from graphadapt.export.contract_parts import PrecisionName
 from graphadapt.export.probes import Probes
 from graphadapt.export.reference import Reference
 from graphadapt.export.repeated_runs import (
@@ -21,6 +22,7 @@ from graphadapt.export.repeated_runs import (
     thread_counts,
     truth_of,
 )
+from graphadapt.export.rounding import TOLERANCES
 from graphadapt.export.session import CPU
 from graphadapt.freeze import FrozenModel
 
@@ -37,6 +39,8 @@ def prove_parity(
     probes: Probes,
     plan: ParityPlan | None = None,
     *,
+    precision: PrecisionName = "fp32",
+    force: bool = False,
     shown: bool = False,
 ) -> tuple[Parity, Truth]:
     """Compare an exported file with the frozen model in float64.
@@ -51,20 +55,22 @@ def prove_parity(
         reads: names of its inputs.
         probes: molecules to try it on.
         plan: how often, at which sizes and threads.
+        precision: of the file; a lower one has a tolerance of its own.
+        force: whether a file of lower precision may be further off, if only by a finite error.
         shown: whether progress is shown.
 
     Returns:
         How far off the file is, and the truth that it was held to.
 
     Raises:
-        BundleError: if any answer is further off.
+        BundleError: if any answer is further off, or no number.
     """
     plan = plan or ParityPlan()
     answers_PT = Reference(frozen).answer(probes.molecules, probes.features)
     truth = truth_of(frozen.tasks, answers_PT, probes)
     parity = Parity(
         largest_error=largest_error(open_file, reads, probes, truth, plan, shown=shown),
-        tolerance=plan.tolerance,
+        tolerance=plan.tolerance if precision == "fp32" else TOLERANCES[precision],
         float32_error=_float32_error(frozen, probes, truth),
         repeats=plan.repeats,
         batch_sizes=plan.batch_sizes,
@@ -72,14 +78,28 @@ def prove_parity(
         molecules=len(probes.molecules),
         provider=CPU,
     )
-    if not parity.largest_error <= parity.allowed or parity.largest_error == np.inf:
-        raise BundleError(
-            f"the exported model is off by {parity.largest_error:.2e} of the answers' scale, more "
-            f"than {plan.tolerance:.0e} (PyTorch in float32: {parity.float32_error:.2e}), so "
-            "nothing was written; a network that rounding upsets so much needs more training or "
-            "fewer layers"
-        )
+    _check(parity, precision, force=force)
     return parity, truth
+
+
+def _check(parity: Parity, precision: PrecisionName, *, force: bool) -> None:
+    lower = precision != "fp32"
+    remedy = (
+        "take fp32"
+        if lower
+        else "a network that rounding upsets so much needs more training or fewer layers"
+    )
+    if parity.largest_error == np.inf:
+        raise BundleError(
+            f"some answers of the exported model in {precision} are no finite numbers, so nothing "
+            f"was written; {remedy}"
+        )
+    if not parity.holds and not (lower and force):
+        raise BundleError(
+            f"the exported model in {precision} is off by {parity.largest_error:.2e} of the "
+            f"answers' scale, more than {parity.bound}, so nothing was written; {remedy}"
+            + (", or --force if that is good enough" if lower else "")
+        )
 
 
 def _float32_error(frozen: FrozenModel, probes: Probes, truth: Truth) -> float:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from graphadapt.errors import BundleError
 from graphadapt.molecules.arrays import MoleculeArrays
 from graphadapt.molecules.features import FeatureBlock
-from graphadapt.molecules.outcome import FeaturisedMolecule, Outcome
+from graphadapt.molecules.outcome import FeaturisedMolecule, Outcome, feature_table
 from graphadapt.molecules.parallel import featurise_many
 
 __all__ = ["PROBES", "Probes"]
@@ -88,10 +88,7 @@ class Probes:
             )
         ]
         self.molecules = [each.arrays for each in found]
-        self.features: NDArray[np.float32] | None = None
-        if blocks:
-            self.features = np.stack([np.concatenate(each.features) for each in found])
-            self.features = self.features.astype(np.float32)
+        self.features = feature_table(found)
 
     def take(
         self, rows: NDArray[np.integer]

@@ -8,7 +8,6 @@ number of threads, each time with other molecules of the probe set, equal atoms 
 each answer is compared.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,14 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphadapt.data.store import TaskInfo
+from graphadapt.errors import ConfigError
 from graphadapt.export.collate import Inputs, inputs_for
 from graphadapt.export.contract import TOLERANCE
 from graphadapt.export.probes import Probes
 from graphadapt.export.session import CPU, open_session
+from graphadapt.molecules.process_map import available_cores
 from graphadapt.progress import Progress
 
 __all__ = [
     "BATCH_SIZES",
+    "ORDINARY_ATOMS",
     "Ask",
     "OpenFile",
     "ParityPlan",
@@ -44,7 +46,7 @@ BATCH_SIZES = (1, 16, 32, 64, 256)
 _DRAWS = 16
 """Different batches of each size; a run takes one of them in turn."""
 
-_ORDINARY_ATOMS = 64
+ORDINARY_ATOMS = 64
 """Atoms of the largest molecule that counts as ordinary."""
 
 Ask = Callable[[Inputs], NDArray[np.floating[Any]]]
@@ -58,13 +60,17 @@ Batch = tuple[NDArray[np.int64], Inputs]
 
 
 def thread_counts() -> tuple[int, ...]:
-    """1, 2 and all threads of this machine, without repetition."""
-    return tuple(sorted({1, 2, os.cpu_count() or 1}))
+    """1, 2 and as many as this process has cores, without repetition."""
+    return tuple(sorted({1, 2, available_cores()}))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParityPlan:
-    """How thoroughly to compare."""
+    """How thoroughly to compare.
+
+    Raises:
+        ConfigError: for a plan that runs nothing.
+    """
 
     repeats: int = 10
     """Runs of each batch size at each number of threads; a full proof takes 200."""
@@ -74,6 +80,13 @@ class ParityPlan:
     """Empty means :func:`thread_counts`."""
 
     tolerance: float = TOLERANCE
+
+    def __post_init__(self) -> None:
+        if not self.batch_sizes or min(self.repeats, *self.batch_sizes, *self.threads) < 1:
+            raise ConfigError(
+                f"{self.repeats} repeats of batches of {self.batch_sizes} molecules on "
+                f"{self.threads} threads compare nothing; use at least one of each"
+            )
 
 
 class Truth(NamedTuple):
@@ -174,7 +187,7 @@ def _scales(
 ) -> NDArray[np.float64]:
     """Largest answer in each task's units, of an ordinary molecule over such; 1 for all zeros."""
     units = [(task.kind, task.units) for task in tasks]
-    is_ordinary_P = np.asarray(atoms_P) <= _ORDINARY_ATOMS
+    is_ordinary_P = np.asarray(atoms_P) <= ORDINARY_ATOMS
     scale_PT = np.zeros_like(truth_PT)
     for unit in set(units):
         columns = np.flatnonzero([other == unit for other in units])

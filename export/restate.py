@@ -131,6 +131,7 @@ def restate(
         copy.deepcopy(frozen.features),
         Affine(frozen.head.weight.detach(), frozen.head.bias.detach()),
         torch.tensor([task.kind == "binary" for task in frozen.tasks]),
+        calibration=copy.deepcopy(frozen.calibration),
         applicability=copy.deepcopy(frozen.applicability),
         padded=padded,
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,17 +17,21 @@ from torch import Tensor
 from graphadapt.errors import ConfigError, DataError
 from graphadapt.export.adapter_bundle import write_adapter_bundle
 from graphadapt.export.applicability import FEWEST_MOLECULES, TypicalShare, describe
+from graphadapt.export.bucket_fit import buckets_for
 from graphadapt.export.bundle import BundleNotes, write_bundle
 from graphadapt.export.bundle_folder import check_target
-from graphadapt.export.calibration import fit_temperatures, temper
+from graphadapt.export.calibration import calibrate, fit_calibration
 from graphadapt.export.contract import BundleContract
 from graphadapt.export.contract_parts import (
     Applicability,
+    Bucket,
     Calibration,
+    CalibrationMethod,
     Form,
     Precision,
     PrecisionName,
 )
+from graphadapt.export.padding import BUCKETS
 from graphadapt.export.repeated_runs import ParityPlan, opener
 from graphadapt.export.rounding import round_model
 from graphadapt.export.validation_loss import batches_of, check_loss, score_file
@@ -51,10 +55,10 @@ class ExportOptions:
     form: Form = "merged"
     precision: PrecisionName = "fp32"
     force: bool = False
-    """Whether a loss above the precision's bound is accepted."""
+    """Whether a lower precision is accepted whatever it costs, measured or not."""
 
-    calibrate: bool = True
-    """Whether binary tasks get a temperature, where validation cells suffice."""
+    calibrate: CalibrationMethod | Literal["none"] = "temperature"
+    """How probabilities of binary tasks are calibrated, where validation cells suffice."""
 
     applicability: bool = True
     """Whether the bundle answers how typical a molecule is, where training molecules suffice."""
@@ -86,11 +90,11 @@ def export_run(
     Returns:
         What the bundle says of itself, and the frozen network it was made from. Where the run's
         molecules are not at hand, the contract's metrics say why the freeze gap is missing, and
-        neither temperatures nor applicability are fitted.
+        neither calibration nor applicability are fitted.
 
     Raises:
         BundleError: if ``folder`` holds something else, the file is not equal to the model, or a
-            lower precision costs too much.
+            lower precision costs too much, or what it costs cannot be measured.
         ConfigError: for an unknown task, a selection among no adapters, or a model that cannot be
             exported.
     """
@@ -105,15 +109,16 @@ def export_run(
     applicability = Applicability()
     if options.applicability and _has_data(metrics):
         applicability = _measure_applicability(run, frozen)
-    lower = None
-    if options.precision != "fp32":
-        lower = partial(_lowered, run, frozen, options)
+    buckets = _fit_buckets(run, options, metrics)
+    lower = None if options.precision == "fp32" else partial(_lowered, run, frozen, options)
     contract = write_bundle(
         frozen,
         folder,
         feature_blocks=run.inputs.blocks,
         form=options.form,
+        buckets=buckets,
         lower=lower,
+        force=options.force,
         notes=_notes(run, selection, metrics, calibration, applicability),
         plan=plan,
         shown=shown,
@@ -148,12 +153,18 @@ def export_compositions(
 
     Raises:
         BundleError: if ``folder`` holds something else, or an answer is not right.
-        ConfigError: for an unknown task, a model without adapters inside, or another precision.
+        ConfigError: for an unknown task, a composition without a name or none at all, a model
+            without adapters inside, or another precision.
     """
     check_target(folder)
     options = options or ExportOptions(form="adapters")
     if options.precision != "fp32":
         raise ConfigError("adapter files are float32; leave --precision out")
+    if not compositions or "" in compositions:
+        raise ConfigError(
+            f"{len(compositions)} compositions, each by its name, were given as "
+            f"{list(compositions)}; give one or more, and a name to each"
+        )
     models, metrics, calibration = {}, {}, {}
     for name, composition_T in compositions.items():
         models[name] = _frozen(run, tasks, composition_T, selection)
@@ -199,25 +210,34 @@ def _notes(
 def _measured(
     run: Run, frozen: FrozenModel, options: ExportOptions
 ) -> tuple[dict[str, Any], dict[str, Calibration]]:
-    """The freeze gap, then temperatures, which are put into the head."""
+    """The freeze gap; then the calibration, by which the model answers from then on."""
     try:
         gap = measure_gap(run, frozen).to_dict()
     except DataError as error:
         return {"freeze_gap": {"missing": str(error)}}, {}
-    if not options.calibrate:
+    if options.calibrate == "none":
         return {"freeze_gap": gap}, {}
     names = [task.name for task in run.inputs.tasks]
     columns = np.array([names.index(task.name) for task in frozen.tasks])
     rows = run.dataset.rows("valid")
     labels_PQ = run.dataset.labels_of("valid")[np.ix_(rows, columns)]
     logits_PQ = frozen.head(_embedded(run, frozen, rows)).cpu().numpy()
-    calibration = fit_temperatures(frozen.tasks, logits_PQ, labels_PQ)
-    temper(frozen, calibration)
+    calibration = fit_calibration(frozen.tasks, logits_PQ, labels_PQ, options.calibrate)
+    calibrate(frozen, calibration)
     return {"freeze_gap": gap}, calibration
 
 
 def _has_data(metrics: Mapping[str, Any]) -> bool:
     return "missing" not in metrics["freeze_gap"]
+
+
+def _fit_buckets(run: Run, options: ExportOptions, metrics: dict[str, Any]) -> Sequence[Bucket]:
+    """Shapes of the padded form for molecules like the run's own, where those are at hand."""
+    if options.form != "padded" or not _has_data(metrics):
+        return BUCKETS
+    fitted = buckets_for(run.dataset.store.columns, run.dataset.rows("train"))
+    metrics["buckets"] = fitted.to_dict()
+    return fitted.buckets
 
 
 def _measure_applicability(run: Run, frozen: FrozenModel) -> Applicability:

@@ -78,7 +78,8 @@ def open_session(
         provider_options: ONNX Runtime's own options by provider; those of others are left out.
 
     Raises:
-        DependencyError: if ONNX Runtime or a provider is missing, or the first does not start.
+        DependencyError: if ONNX Runtime or a provider is missing, the first does not start, or
+            this version of ONNX Runtime cannot open the model.
     """
     runtime = onnx_runtime()
     check_known(runtime, providers)
@@ -140,14 +141,21 @@ def _session_options(runtime: Any, settings: SessionSettings) -> Any:
 def _opened(
     runtime: Any, model: bytes, options: Any, providers: list[str], chosen: list[dict[str, str]]
 ) -> Any:
-    """The session; that a device cannot be reached is the machine's fault, not the model's."""
+    """The session; why there is none is the first line of what ONNX Runtime says."""
     settings = {"providers": providers, "provider_options": chosen, "enable_fallback": 0}
-    if providers[0] == CPU:
-        return runtime.InferenceSession(model, options, **settings)
-    state = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
-    failures = (RuntimeError, ValueError, state.EPFail, state.Fail, state.RuntimeException)
     try:
         return runtime.InferenceSession(model, options, **settings)
-    except failures as error:
+    except _failures() as error:
         reason = (str(error).splitlines() or ["no reason given"])[0]
-        raise DependencyError(f"{providers[0]} did not start: {reason}") from error
+        what = f"{providers[0]} did not start"
+        if providers[0] == CPU:
+            what = f"ONNX Runtime {runtime.__version__} cannot open the model"
+        raise DependencyError(f"{what}: {reason}") from error
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises where a device, an operator or a version is missing."""
+    state = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
+    names = ("EPFail", "Fail", "InvalidGraph", "InvalidProtobuf", "NotImplemented")
+    own = (getattr(state, name) for name in (*names, "RuntimeException"))
+    return (RuntimeError, ValueError, *own)

@@ -19,11 +19,14 @@ from torch import Tensor
 from graphadapt.errors import BundleError
 from graphadapt.export.adapter_bundle import open_model
 from graphadapt.export.adapter_files import SUFFIX, run_options, write_adapter_file
+from graphadapt.export.bundle_folder import check_place, write_whole
 from graphadapt.export.collate import inputs_for
 from graphadapt.export.probes import Probes
-from graphadapt.export.session import open_session
+from graphadapt.export.repeated_runs import ORDINARY_ATOMS
+from graphadapt.export.session import onnx_runtime, open_session
 from graphadapt.freeze import FrozenModel, Selection
 from graphadapt.molecules.features import FeatureBlock
+from graphadapt.report.picture import figure_class
 from graphadapt.report.trade_off import TradeOff, sweep_selections, task_gap_table, trade_off_table
 from graphadapt.report.trade_off_picture import draw_trade_off
 from graphadapt.run import Run
@@ -66,32 +69,40 @@ def sweep_run(
 
 
 def check_sweep_target(folder: Path) -> None:
-    """Refuse a folder that holds something other than a sweep.
+    """Refuse, before minutes of work, whatever would keep a sweep from being written after them.
 
     Raises:
-        BundleError: saying so.
+        BundleError: if the folder cannot be written, or holds something other than a sweep.
+        DependencyError: if what draws the picture or measures latency is missing.
     """
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise BundleError(f"{folder} is a file; give a folder for the trade-off")
-    others = {path.name for path in folder.iterdir()} - {TABLE, PICTURE, NUMBERS}
-    if others:
+    check_place(folder)
+    held = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if held - {TABLE, PICTURE, NUMBERS}:
         raise BundleError(f"{folder} holds something other than a trade-off; choose another folder")
+    figure_class(folder / PICTURE)
+    onnx_runtime()
 
 
 def write_sweep(folder: Path, found: Sequence[TradeOff], title: str) -> None:
-    """Write the trade-off as tables, means first and then every task, a picture and JSON."""
+    """Write the trade-off as tables, means first and then every task, a picture and JSON.
+
+    All of it or nothing; a sweep that is there already is replaced.
+    """
     check_sweep_target(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    draw_trade_off(folder / PICTURE, found, title)
     tables = [
         trade_off_table(found, markdown=True),
         *(task_gap_table(found, metric, markdown=True) for metric in found[0].gap.soft),
     ]
-    (folder / TABLE).write_text("\n\n".join(tables) + "\n", encoding="utf-8")
     rows = [each.to_dict() for each in found]
-    (folder / NUMBERS).write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    with tempfile.TemporaryDirectory() as place:
+        picture = Path(place) / PICTURE
+        draw_trade_off(picture, found, title)
+        files = {
+            TABLE: ("\n\n".join(tables) + "\n").encode(),
+            PICTURE: picture.read_bytes(),
+            NUMBERS: json.dumps(rows, indent=1).encode(),
+        }
+    write_whole(folder, files)
 
 
 def _latencies(
@@ -101,7 +112,7 @@ def _latencies(
     probes = Probes(blocks)
     opened = open_model(models, probes)
     session = open_session(opened.model)
-    ordinary = np.flatnonzero([len(each.atoms) <= 64 for each in probes.molecules])
+    ordinary = np.flatnonzero([len(each.atoms) <= ORDINARY_ATOMS for each in probes.molecules])
     inputs = {
         size: inputs_for(opened.plain.reads, *probes.take(ordinary[-size:])) for size in _BATCHES
     }

@@ -17,7 +17,6 @@ queue a model.
 """
 
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -93,7 +92,7 @@ def write_triton(bundle: Path, repository: Path) -> list[str]:
     repository.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=repository.parent, prefix=".triton.") as place:
         fresh = Path(place) / "repository"
-        models = [_write_smiles_model(fresh / name, name, contract, bundle)]
+        models = [_write_smiles_model(fresh / name, name, contract, contents)]
         for bucket in (*contract.buckets, None):
             models.append(_write_array_model(fresh, name, contract, contents[MODEL_FILE], bucket))
         if repository.exists():
@@ -102,11 +101,14 @@ def write_triton(bundle: Path, repository: Path) -> list[str]:
     return models
 
 
-def _write_smiles_model(folder: Path, name: str, contract: BundleContract, bundle: Path) -> str:
+def _write_smiles_model(
+    folder: Path, name: str, contract: BundleContract, contents: Mapping[str, bytes]
+) -> str:
     version = folder / "1"
     (version / "bundle").mkdir(parents=True)
-    for file in (*contract.files, CONTRACT_FILE):
-        shutil.copyfile(bundle / file, version / "bundle" / file)
+    for file in contract.files:
+        (version / "bundle" / file).write_bytes(contents[file])
+    (version / "bundle" / CONTRACT_FILE).write_text(contract.to_text(), encoding="utf-8")
     (version / "model.py").write_text(MODEL_PY, encoding="utf-8")
     inputs: list[Block] = [{"name": "smiles", "data_type": _Word("TYPE_STRING"), "dims": [1]}]
     if contract.own_columns:

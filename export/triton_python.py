@@ -25,21 +25,34 @@ class TritonPythonModel:
         self._own = self._predictor.contract.own_columns
 
     def execute(self, requests):
-        """One response a request: answers, NaN where there is an error, and the errors."""
+        """One response a request; where they cannot be answered together, each by itself."""
+        try:
+            return self._together(requests)
+        except ValueError:
+            return [self._alone(request) for request in requests]
+
+    def finalize(self):
+        """End the threads once what is in flight is answered."""
+        self._predictor.close()
+
+    def _alone(self, request):
+        try:
+            return self._together([request])[0]
+        except ValueError as error:
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
+
+    def _together(self, requests):
+        """Answers, NaN where there is an error, and the errors."""
         smiles = [_texts(request) for request in requests]
         sizes = [len(each) for each in smiles]
         everything = [text for each in smiles for text in each]
-        try:
-            found = self._predictor.predict(everything, columns=self._columns(requests))
-        except ValueError as error:
-            problem = pb_utils.TritonError(str(error))
-            return [pb_utils.InferenceResponse(error=problem) for _ in requests]
+        found = self._predictor.predict(everything, columns=self._columns(requests, sizes))
         errors = [found.failures.get(row, "") for row in range(len(everything))]
         ends = np.cumsum(sizes)
         spans = [slice(end - size, end) for size, end in zip(sizes, ends)]
         return [_response(found, errors, span) for span in spans]
 
-    def _columns(self, requests):
+    def _columns(self, requests, sizes):
         """The user's own feature columns, where the model reads them."""
         if not self._own:
             return None
@@ -47,6 +60,9 @@ class TritonPythonModel:
             pb_utils.get_input_tensor_by_name(request, "columns").as_numpy()
             for request in requests
         ]
+        for table, size in zip(tables, sizes):
+            if len(table) != size:
+                raise ValueError(f"{len(table)} rows of columns were given for {size} SMILES")
         joined = np.concatenate(tables)
         return {name: joined[:, place].tolist() for place, name in enumerate(self._own)}
 

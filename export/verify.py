@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphadapt.errors import BundleError, DependencyError
-from graphadapt.export.adapter_files import check_adapter_file, run_options
+from graphadapt.export.adapter_files import adapter_paths, check_adapter_file, run_options
 from graphadapt.export.bundle_files import read_bundle_files
 from graphadapt.export.contract import (
     BUNDLE_FORMAT,
@@ -87,14 +87,16 @@ def verify_bundle(
         f"valid, {len(proto.graph.node)} nodes of allowed operators, opset {contract.opset}, "
         f"{contract.parameters:,} numbers"
     )
-    for name, each in contract.compositions.items():
-        check_adapter_file(folder / each.file, proto, each)
-        checks[f"composition {name}"] = f"{each.file}, {each.parameters:,} numbers"
-    checks["tasks"] = f"{len(contract.tasks)} with their units, as the model says"
-    worst = _repeated(folder, contract, contents, plan, shown=shown)
+    with adapter_paths(contract.compositions, contents) as paths:
+        for name, each in contract.compositions.items():
+            check_adapter_file(paths[name], proto, each)
+            checks[f"composition {name}"] = f"{each.file}, {each.parameters:,} numbers"
+        checks["tasks"] = f"{len(contract.tasks)} with their units, as the model says"
+        worst = _repeated(folder, contract, contents, paths, plan, shown=shown)
     runs = _runs(plan) * max(1, len(contract.compositions))
     checks["answers"] = (
-        f"off by {worst:.1e} of their scale in {runs:,} runs, {_allowed(contract):.0e} allowed"
+        f"off by at most {worst:.1e} of their scale in {runs:,} runs; "
+        f"the bound is {_bound(contract)[1]}"
     )
     return Verification(folder=str(folder), checks=checks, largest_error=worst, runs=runs)
 
@@ -113,6 +115,7 @@ def _repeated(
     folder: Path,
     contract: BundleContract,
     contents: Mapping[str, bytes],
+    paths: Mapping[str, Path],
     plan: ParityPlan,
     *,
     shown: bool,
@@ -124,37 +127,35 @@ def _repeated(
     probes = Probes(contract.feature_blocks, witness.smiles, witness.columns)
     width = len(contract.tasks) + len(contract.outputs) - 1
     worst = 0.0
-    for name, options in _open_options(folder, contract).items():
+    options: dict[str, Callable[[], Any] | None] = {ALONE: None}
+    if paths:
+        options = {name: partial(run_options, path) for name, path in paths.items()}
+    for name, open_options in options.items():
         answers_PT = witness.answers.get(name, np.empty((0, 0)))
         if answers_PT.shape[1:] != (width,):
             raise BundleError(f"{folder}: {PROBES_FILE} does not answer {name or 'all tasks'}")
         truth = truth_of(contract.tasks, answers_PT, probes)
-        open_file = opener(contents[MODEL_FILE], contract.outputs, options)
+        open_file = opener(contents[MODEL_FILE], contract.outputs, open_options)
         error = largest_error(open_file, contract.reads, probes, truth, plan, shown=shown)
         worst = max(worst, error)
-    if not worst <= _allowed(contract):
+    allowed, bound = _bound(contract)
+    if not worst <= allowed:
         raise BundleError(
             f"{folder}: answers are off by {worst:.2e} of their scale on this machine, more than "
-            f"{_allowed(contract):.0e}; the bundle was made with {_made_with(contract)}"
+            f"{bound}; the bundle was made with {_made_with(contract)}"
         )
     return worst
 
 
-def _open_options(folder: Path, contract: BundleContract) -> dict[str, Callable[[], Any] | None]:
-    """Options of a run for every composition."""
-    if not contract.compositions:
-        return {ALONE: None}
-    return {
-        name: partial(run_options, folder / each.file)
-        for name, each in contract.compositions.items()
-    }
-
-
-def _allowed(contract: BundleContract) -> float:
-    """A file of lower precision may be off by twice what it was when it was written."""
+def _bound(contract: BundleContract) -> tuple[float, str]:
+    """Largest error that a sound bundle may show here, and the same in words."""
     if contract.precision.name == "fp32":
-        return contract.parity.allowed
-    return max(TOLERANCE, 2 * contract.parity.largest_error)
+        return contract.parity.allowed, contract.parity.bound
+    allowed = 2 * contract.parity.largest_error
+    if allowed <= TOLERANCE:
+        return TOLERANCE, f"{TOLERANCE:g}"
+    said = f"{allowed:.1e}, twice what it was off by in {contract.precision.name} when written"
+    return allowed, said
 
 
 def _runs(plan: ParityPlan) -> int:

@@ -66,6 +66,10 @@ class Witness:
             witness = cls(tuple(table["smiles"]), table["columns"], answers)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BundleError(f"{PROBES_FILE} cannot be read: {error!r}; export again") from error
+        if not isinstance(witness.columns, dict) or not all(
+            isinstance(text, str) for text in witness.smiles
+        ):
+            raise BundleError(f"{PROBES_FILE} holds no SMILES, or no table of columns")
         shapes = {each.shape[:1] for each in answers.values() if each.ndim == 2}
         if shapes != {(len(witness.smiles),)}:
             raise BundleError(f"{PROBES_FILE} has other numbers of answers than of molecules")

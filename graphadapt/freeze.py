@@ -101,8 +101,9 @@ class Correction(NamedTuple):
 class FrozenModel(nn.Module):
     """One ordinary network: merged backbone, feature embedding, one linear head a task.
 
-    An ``applicability`` may be set afterwards: a map from the joined embedding ``(G, D)`` to one
-    figure a molecule, ``(G,)``, which is answered beside the tasks.
+    Two parts may be set afterwards. An ``applicability`` maps the joined embedding ``(G, D)`` to
+    one figure a molecule, ``(G,)``, which is answered beside the tasks. A ``calibration`` maps the
+    head's answers ``(G, P)`` to the probabilities of binary tasks, in the place of the sigmoid.
 
     Args:
         backbone: message-passing network with the corrections added in, or ``None``.
@@ -115,6 +116,7 @@ class FrozenModel(nn.Module):
     """
 
     applicability: nn.Module | None
+    calibration: nn.Module | None
 
     def __init__(
         self,
@@ -136,6 +138,7 @@ class FrozenModel(nn.Module):
         self.kept = dict(kept)
         self.corrections = dict(corrections or {})
         self.applicability = None
+        self.calibration = None
         self.requires_grad_(False).eval()
 
     def embed(self, batch: GraphBatch) -> Tensor:
@@ -165,7 +168,8 @@ class FrozenModel(nn.Module):
     def _probabilities(self, answers_GP: Tensor) -> Tensor:
         is_binary = [task.kind == "binary" for task in self.tasks]
         is_binary_P = torch.tensor(is_binary, device=answers_GP.device)
-        return torch.where(is_binary_P, answers_GP.sigmoid(), answers_GP)
+        calibrated = torch.sigmoid if self.calibration is None else self.calibration
+        return torch.where(is_binary_P, calibrated(answers_GP), answers_GP)
 
 
 @torch.no_grad()

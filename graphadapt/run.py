@@ -26,6 +26,7 @@ from graphadapt.config import RelationConfig, RunConfig
 from graphadapt.data.bundled import BUNDLED, open_store
 from graphadapt.data.dataset import Dataset
 from graphadapt.data.sampler import TaskSampler
+from graphadapt.data.store_digest import store_digest
 from graphadapt.errors import ConfigError
 from graphadapt.freeze import freeze
 from graphadapt.graphs.batch import GraphTable
@@ -129,6 +130,11 @@ class Run(TrainingRun[RunConfig]):
     def dataset(self) -> Dataset:
         """The molecules and labels that the run was configured with."""
         return _open_dataset(self.config)
+
+    @property
+    def data_digest(self) -> str:
+        """What tells the store from one that was prepared otherwise."""
+        return store_digest(self.dataset.store, [block.kind for block in self.inputs.blocks])
 
     @cached_property
     def feed(self) -> Feed:

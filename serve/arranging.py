@@ -39,12 +39,18 @@ class Arranged(NamedTuple):
     is_last: bool
     """Whether no other batch follows."""
 
+    recurs: bool = False
+    """Whether its arrays have the shape of one of the bundle's buckets."""
 
-_Batch = tuple[
-    NDArray[np.int64],
-    Callable[[Sequence[MoleculeArrays], NDArray[np.float32] | None], Inputs],
-]
-"""Positions of the molecules, and what makes their arrays."""
+
+class _Batch(NamedTuple):
+    rows: NDArray[np.int64]
+    """Positions of the molecules."""
+
+    make: Callable[[Sequence[MoleculeArrays], NDArray[np.float32] | None], Inputs]
+    """Arranges them, with their features."""
+
+    recurs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +72,18 @@ class Arranger:
         """The arrays of each batch, made as they are asked for."""
         is_padded = not set(PADDED).isdisjoint(self.contract.reads)
         batches = self._padded(molecules) if is_padded else self._merged(molecules)
-        for number, (rows, make) in enumerate(batches, start=1):
+        count = len(batches)
+        for number, (rows, make, recurs) in enumerate(batches, start=1):
             features = None if features_GM is None else features_GM[rows]
             inputs = make([molecules[row] for row in rows.tolist()], features)
-            count = len(batches)
-            yield Arranged(rows, inputs, alone=count == 1, is_last=number == count)
+            yield Arranged(rows, inputs, count == 1, number == count, recurs)
 
     def _merged(self, molecules: Sequence[MoleculeArrays]) -> list[_Batch]:
         sizes = [len(each.atoms) for each in molecules]
         found: list[_Batch] = []
         for rows in batches_by_size(sizes, self.atoms_per_run, self.shares):
             merge = sum(sizes[row] for row in rows.tolist()) >= self.contract.merge_from
-            found.append((rows, partial(inputs_for, self.contract.reads, merge=merge)))
+            found.append(_Batch(rows, partial(inputs_for, self.contract.reads, merge=merge)))
         return found
 
     def _padded(self, molecules: Sequence[MoleculeArrays]) -> list[_Batch]:
@@ -87,7 +93,7 @@ class Arranger:
             batches = batches_in_buckets(sizes, slots, self.contract.buckets)
         else:
             batches = batches_of_like_size(sizes, slots, self._share_of(sum(sizes)))
-        return [(each.rows, partial(self._pad, each.shape)) for each in batches]
+        return [_Batch(each.rows, partial(self._pad, each.shape), each.recurs) for each in batches]
 
     def _share_of(self, atoms: int) -> int:
         """Atoms of a batch, such that every thread gets one."""

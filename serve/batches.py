@@ -17,6 +17,7 @@ from graphadapt.export.contract_parts import Bucket, bucket_for
 
 __all__ = [
     "FEWEST_ATOMS",
+    "MOST_FILLING",
     "MOST_PADDING",
     "PaddedBatch",
     "batches_by_size",
@@ -27,6 +28,9 @@ __all__ = [
 
 MOST_PADDING: Final = 0.1
 """Share of a padded batch's rows that may stand for no atom, where its shape is free."""
+
+MOST_FILLING: Final = 0.5
+"""Share of a bucket's molecules in one run that may stand for none."""
 
 FEWEST_ATOMS: Final = 128
 """Atoms that are worth a run of their own."""
@@ -40,6 +44,9 @@ class PaddedBatch(NamedTuple):
 
     shape: Bucket
     """Rows and slots of each molecule, and how many molecules the arrays hold."""
+
+    recurs: bool = False
+    """Whether the shape is that of a bucket, which other batches will have too."""
 
 
 def batches_by_size(
@@ -113,10 +120,11 @@ def batches_in_buckets(
 ) -> list[PaddedBatch]:
     """Split molecules into batches of the given shapes, in as few runs as they allow.
 
-    Every molecule goes to the smallest bucket that holds it. A batch that is not full is padded up
-    to 1, 4, 16, ... molecules, so that few shapes occur and one molecule costs no full batch. Those
-    that do not fill a batch move to the unfilled one of a larger bucket, where all of them find
-    room in it: that saves their run. A molecule that no bucket holds gets a shape of its own.
+    Every molecule goes to the smallest bucket that holds it. A batch that is not full has arrays
+    for 1, 4, 16, ... molecules, so that few shapes occur and one molecule costs no full batch; it
+    is cut in two rather than filled up by more than ``MOST_FILLING``. Those that do not fill a
+    batch move to the unfilled one of a larger bucket, where all of them find room in it: that saves
+    their run. A molecule that no bucket holds gets a shape of its own.
 
     Args:
         sizes_G: atoms of each molecule.
@@ -131,9 +139,11 @@ def batches_in_buckets(
         _fill_up(place, shapes, queues, slots_G)
     batches = [_tight([row], sizes_G, slots_G) for row in alone]
     for shape, rows in zip(shapes, queues, strict=True):
-        for start in range(0, len(rows), shape.graphs):
-            some = np.array(rows[start : start + shape.graphs])
-            batches.append(PaddedBatch(some, replace(shape, graphs=_rung(len(some), shape))))
+        start = 0
+        for count, graphs in _cuts(len(rows), shape):
+            some = np.array(rows[start : start + count])
+            batches.append(PaddedBatch(some, replace(shape, graphs=graphs), recurs=True))
+            start += count
     return batches
 
 
@@ -155,8 +165,8 @@ def _fill_up(
     """Move what is left over in smaller buckets into the places free in this one's last batch."""
     shape, queue = shapes[place], queues[place]
     for smaller in reversed(range(place)):
-        last = len(queue) % shape.graphs
-        free = _rung(last, shape) - last if last else 0
+        held, graphs = _cuts(len(queue), shape)[-1] if queue else (0, 0)
+        free = graphs - held
         count = len(queues[smaller]) % shapes[smaller].graphs
         left = queues[smaller][len(queues[smaller]) - count :]
         fitting = all(slots_G[row] <= shape.slots for row in left)
@@ -165,12 +175,25 @@ def _fill_up(
             del queues[smaller][-count:]
 
 
-def _rung(count: int, shape: Bucket) -> int:
-    """Molecules that the arrays of so many hold."""
-    rung = 1
-    while rung < count:
-        rung *= 4
-    return min(rung, shape.graphs)
+def _cuts(count: int, shape: Bucket) -> list[tuple[int, int]]:
+    """Molecules of each batch of a bucket, and how many its arrays hold; unfilled ones last.
+
+    Example:
+        >>> shape = Bucket(atoms=32, slots=4, graphs=64)
+        >>> _cuts(64 + 17, shape), _cuts(9, shape)
+        ([(64, 64), (16, 16), (1, 1)], [(9, 16)])
+    """
+    full, left = divmod(count, shape.graphs)
+    cuts = [(shape.graphs, shape.graphs)] * full
+    while left:
+        rung = 1
+        while rung < left:
+            rung *= 4
+        held = min(rung, shape.graphs)
+        taken = left if left >= (1 - MOST_FILLING) * held else rung // 4
+        cuts.append((taken, held if taken == left else taken))
+        left -= taken
+    return cuts
 
 
 def _tight(rows: Sequence[int], sizes_G: Sequence[int], slots_G: Sequence[int]) -> PaddedBatch:

@@ -1,10 +1,12 @@
-"""Runs on a device through arrays that stay in place, each shape replayed as one CUDA graph.
+"""Runs on a device through arrays that stay in place, each bucket replayed as one CUDA graph.
 
 A CUDA graph repeats what was recorded, at the addresses it was recorded with, whatever it is given.
 So every shape has arrays of its own on the device, the number of its graph is bound to that shape
-by a register, and a run whose arrays are of any other shape is refused before it starts. ONNX
-Runtime records per thread, and runs one graph at a time: all runs of a device go through one
-thread. Weights are on the device from the opening of the session on.
+by a register, and a run whose arrays are of any other shape is refused before it starts. A session
+never gives up a graph, so only shapes that come again are recorded: those of the buckets, of which
+there are few. A molecule that fits none is run as it is. ONNX Runtime records per thread, and runs
+one graph at a time: all runs of a device go through one thread. Weights are on the device from the
+opening of the session on.
 
 On the CPU the same code runs without a recording, which is how it is tested.
 """
@@ -91,41 +93,38 @@ class DeviceRuns:
         session: of ONNX Runtime, open.
         outputs: names of the outputs to read.
         widths: columns of each output, 0 for one number a molecule.
-        most_shapes: shapes that are kept; more are run without a place of their own.
     """
 
-    def __init__(
-        self, session: Any, outputs: Sequence[str], widths: Sequence[int], *, most_shapes: int = 64
-    ) -> None:
+    def __init__(self, session: Any, outputs: Sequence[str], widths: Sequence[int]) -> None:
         self._session = session
         self._outputs = dict(zip(outputs, widths, strict=True))
-        self._most = most_shapes
         self._device = "cpu" if session.get_providers()[0] == CPU else "cuda"
         self.register = GraphRegister()
         self._places: dict[Shapes, _Place] = {}
         self._thread = ThreadPoolExecutor(1, "graphadapt-device")
 
-    def run(self, inputs: Inputs) -> list[NDArray[np.float32]]:
+    def run(self, inputs: Inputs, *, recurs: bool) -> list[NDArray[np.float32]]:
         """Answer one batch; any number of threads may ask, and take turns.
 
         Args:
             inputs: every input of the model; the first axis counts molecules.
+            recurs: whether the shape is one of few that come again, and so worth a recording.
 
         Returns:
             The outputs in their order, copied from the device.
         """
-        return self._thread.submit(self._run, inputs).result()
+        return self._thread.submit(self._replay if recurs else self._once, inputs).result()
 
     def close(self) -> None:
         """End the device's thread once what it was asked for is done."""
         self._thread.shutdown()
 
-    def _run(self, inputs: Inputs) -> list[NDArray[np.float32]]:
+    def _once(self, inputs: Inputs) -> list[NDArray[np.float32]]:
+        return list(self._session.run(list(self._outputs), inputs, self._options(_NO_GRAPH)))
+
+    def _replay(self, inputs: Inputs) -> list[NDArray[np.float32]]:
         shapes = shapes_of(inputs)
         place = self._places.get(shapes)
-        if place is None and len(self._places) >= self._most:
-            options = self._options(_NO_GRAPH)
-            return list(self._session.run(list(self._outputs), inputs, options))
         if place is None:
             place = self._places[shapes] = self._make(shapes)
         self.register.check(place.number, shapes)

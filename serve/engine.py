@@ -4,22 +4,20 @@ Shapes: G molecules of a batch, W numbers of an answer: one a task, then the app
 model gives it.
 """
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graphadapt.errors import ConfigError
-from graphadapt.export.adapter_files import run_options
+from graphadapt.export.adapter_files import adapter_paths, run_options
 from graphadapt.export.collate import Inputs
 from graphadapt.export.session import CPU
 from graphadapt.serve.bundle_reader import Bundle
 from graphadapt.serve.device_runs import DeviceRuns
-from graphadapt.serve.provider_chain import device_options, open_chain
-from graphadapt.serve.tuning import Tuning
+from graphadapt.serve.provider_chain import open_chain
+from graphadapt.serve.tuning import Tunings
 
 __all__ = ["Engine"]
 
@@ -33,7 +31,7 @@ class Engine:
     Args:
         bundle: verified.
         chain: providers by ONNX Runtime's names, the preferred first.
-        tuning: settings on the CPU.
+        tunings: what to run with, wherever that turns out to be.
         strict: whether the first provider has to serve.
 
     Raises:
@@ -42,7 +40,7 @@ class Engine:
     """
 
     def __init__(
-        self, bundle: Bundle, chain: Sequence[str], tuning: Tuning, *, strict: bool
+        self, bundle: Bundle, chain: Sequence[str], tunings: Tunings, *, strict: bool
     ) -> None:
         contract = bundle.contract
         self.compositions = tuple(contract.compositions)
@@ -53,15 +51,17 @@ class Engine:
         opened = open_chain(
             bundle.model,
             chain,
-            tuning.many,
+            {name: tunings.of(name).many for name in chain},
             strict=strict,
-            options=device_options(chain, graphs=padded),
+            graphs=padded,
         )
         self.providers, self.passed_over = opened.providers, opened.passed_over
+        self.tuning = tunings.of(self.providers[0])
+        """What it runs with."""
         self._many = self._one = opened.session
         self._device: DeviceRuns | None = None
-        if self.on_cpu and tuning.one != tuning.many:
-            self._one = open_chain(bundle.model, (CPU,), tuning.one).session
+        if self.on_cpu and self.tuning.one != self.tuning.many:
+            self._one = open_chain(bundle.model, (CPU,), {CPU: self.tuning.one}).session
         if padded and not self.on_cpu:
             self._device = DeviceRuns(self._many, self._outputs, self._widths)
         self._options = _run_options(bundle)
@@ -94,10 +94,19 @@ class Engine:
             raise ConfigError(f"the bundle has no composition {name!r}; it has {known}")
         return name
 
-    def run(self, inputs: Inputs, composition: str, *, alone: bool) -> NDArray[np.float32]:
-        """Answer one batch, ``(G, W)``."""
+    def run(
+        self, inputs: Inputs, composition: str, *, alone: bool, recurs: bool = False
+    ) -> NDArray[np.float32]:
+        """Answer one batch, ``(G, W)``.
+
+        Args:
+            inputs: every array that the model reads.
+            composition: the mix to answer by.
+            alone: whether no other batch shares the threads.
+            recurs: whether other batches will have the very shape of this one.
+        """
         if self._device is not None:
-            found = self._device.run(inputs)
+            found = self._device.run(inputs, recurs=recurs)
         else:
             session = self._one if alone else self._many
             found = session.run(list(self._outputs), inputs, self._options[composition])
@@ -117,10 +126,5 @@ def _run_options(bundle: Bundle) -> Mapping[str, Any]:
     compositions = bundle.contract.compositions
     if not compositions:
         return {"": None}
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        found = {}
-        for name, each in compositions.items():
-            path = Path(folder) / each.file
-            path.write_bytes(bundle.contents[each.file])
-            found[name] = run_options(path)  # maps the file, which may then go
-        return found
+    with adapter_paths(compositions, bundle.contents) as paths:
+        return {name: run_options(path) for name, path in paths.items()}

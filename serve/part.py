@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphadapt.data.store import TaskInfo
-from graphadapt.molecules.outcome import FeaturisedMolecule, Outcome
+from graphadapt.molecules.outcome import FeaturisedMolecule, Outcome, feature_table
 from graphadapt.serve.answer_cache import AnswerCache, molecule_key
 
 __all__ = ["Part", "Predictions"]
@@ -114,16 +114,14 @@ class Part:
 
     def features(self) -> NDArray[np.float32] | None:
         """Features of the molecules that are to be answered, (G, M); None where there are none."""
-        if not self.molecules or not self.molecules[0].features:
-            return None
-        blocks = zip(*(each.features for each in self.molecules), strict=True)
-        return np.concatenate([np.array(block, np.float32) for block in blocks], axis=1)
+        return feature_table(self.molecules)
 
     def put(self, places: NDArray[np.int64], answers_GW: NDArray[np.float32]) -> None:
         """Take the answers to some of ``molecules``; what is no number is a failure."""
         rows = [self.rows[place] for place in places.tolist()]
-        sound_G = np.asarray(np.isfinite(answers_GW).all(axis=1))
-        if not sound_G.all():
+        finite_GW = np.isfinite(answers_GW)
+        if not finite_GW.all():
+            sound_G = np.asarray(finite_GW.all(axis=1))
             self._failures |= {rows[place]: _NOT_FINITE for place in np.flatnonzero(~sound_G)}
             rows = [row for row, sound in zip(rows, sound_G.tolist(), strict=True) if sound]
             answers_GW = answers_GW[sound_G]
@@ -134,8 +132,9 @@ class Part:
 
     def predictions(self, tasks: tuple[TaskInfo, ...]) -> Predictions:
         """Everything, once every run has been put."""
-        values, more = np.split(self._values, [len(tasks)], axis=1)
-        return Predictions(tasks, values, self._failures, more[:, 0] if more.shape[1] else None)
+        values, count = self._values, len(tasks)
+        figures = values[:, count] if values.shape[1] > count else None
+        return Predictions(tasks, values[:, :count], self._failures, figures)
 
     def _fill(self, rows: Sequence[int], answers: Sequence[NDArray[np.float32] | None]) -> None:
         for row, answer in zip(rows, answers, strict=True):

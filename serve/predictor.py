@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from graphadapt.data.store import TaskInfo
 from graphadapt.errors import DataError
 from graphadapt.export.collate import largest_degree
-from graphadapt.export.session import CPU
 from graphadapt.molecules.arrays import MoleculeArrays
 from graphadapt.molecules.outcome import Outcome
 from graphadapt.serve.answer_cache import AnswerCache
@@ -25,6 +24,7 @@ from graphadapt.serve.engine import Engine
 from graphadapt.serve.part import Part, Predictions
 from graphadapt.serve.provider_chain import provider_chain
 from graphadapt.serve.reader import (
+    WINDOW,
     Columns,
     Read,
     Reader,
@@ -33,16 +33,13 @@ from graphadapt.serve.reader import (
     columns_between,
     windows,
 )
-from graphadapt.serve.tuning import Tuning, default_tuning, read_tuning
+from graphadapt.serve.tuning import Tuning, Tunings, default_tuning, read_tuning
 from graphadapt.serve.workers import Call, Workers
 
 __all__ = ["Answered", "Predictor"]
 
-_WINDOW: Final = 256
-"""Molecules that are read before the first are answered: while those run, the next are read."""
-
-_SMALL: Final = 16
-"""Atoms of a small molecule: where runs are large, so many more are read that all threads are."""
+_ATOMS: Final = 32
+"""Of a molecule, about: where runs are large, so many more are read that there is one a thread."""
 
 
 class Answered(NamedTuple):
@@ -94,16 +91,13 @@ class Predictor:
     ) -> None:
         bundle = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
         self.contract = bundle.contract
-        chain, given = provider_chain(providers), tuning
         threads = threads if workers is None else workers.threads
-        tuning, self.remarks = _chosen_tuning(bundle, given, on_cpu=chain[0] == CPU)
-        tuning = _with(tuning, threads, atoms_per_run)
-        self._engine = Engine(bundle, chain, tuning, strict=strict)
-        if given is None and chain[0] != CPU and self._engine.on_cpu:
-            tuning = _with(default_tuning(self.contract), threads, atoms_per_run)
-        self.remarks += self._engine.passed_over
+        tunings, aside = _chosen_tunings(bundle, tuning)
+        tunings = Tunings(*(_with(each, threads, atoms_per_run) for each in tunings))
+        self._engine = Engine(bundle, provider_chain(providers), tunings, strict=strict)
+        self.remarks = (*(aside if self._engine.on_cpu else ()), *self._engine.passed_over)
         """What the user should know: providers that do not serve, a tuning that was left aside."""
-        self.tuning = tuning
+        self.tuning = tuning = self._engine.tuning
         """The settings in use."""
         self.providers = self._engine.providers
         """What the session really runs on."""
@@ -117,7 +111,7 @@ class Predictor:
             self.threads if self._engine.on_cpu else 1,
             keeps_shapes=self._engine.keeps_shapes,
         )
-        self._window = max(_WINDOW, self.threads * tuning.atoms_per_run // _SMALL)
+        self._window = max(WINDOW, self.threads * tuning.atoms_per_run // _ATOMS)
 
     @property
     def tasks(self) -> tuple[TaskInfo, ...]:
@@ -291,7 +285,7 @@ class Predictor:
         return Answered(part, *self._run(batch, mix), batch.is_last)
 
     def _run(self, batch: Arranged, mix: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        found = self._engine.run(batch.inputs, mix, alone=batch.alone)
+        found = self._engine.run(batch.inputs, mix, alone=batch.alone, recurs=batch.recurs)
         return batch.rows, found[: len(batch.rows)]  # the rest stands for nothing
 
     def _part_of_texts(self, texts: Sequence[str], columns: Columns, mix: str) -> Part:
@@ -318,21 +312,21 @@ class Predictor:
             return str(outcome)
         if self.contract.reads == ("features",):
             return ""
-        bonds, most = largest_degree(outcome.arrays), self.contract.most_bonds
+        most = self.contract.most_bonds
+        if len(outcome.arrays.bonds) <= most:
+            return ""
+        bonds = largest_degree(outcome.arrays)
         return f"an atom has {bonds} bonds; the model takes at most {most}" if bonds > most else ""
 
 
-def _chosen_tuning(
-    bundle: Bundle, tuning: Tuning | None, *, on_cpu: bool
-) -> tuple[Tuning, tuple[str, ...]]:
-    """What was given, else what was measured, else the default; and what to say about it."""
+def _chosen_tunings(bundle: Bundle, tuning: Tuning | None) -> tuple[Tunings, tuple[str, ...]]:
+    """What was given, else measured, else the default; and why what was measured is left aside."""
     if tuning is not None:
-        return tuning, ()
-    if not on_cpu:
-        return default_tuning(bundle.contract, on_cpu=False), ()
+        return Tunings(tuning, tuning), ()
     found = read_tuning(bundle)
-    remarks = (found.aside,) if found.aside else ()
-    return found.tuning or default_tuning(bundle.contract), remarks
+    cpu = found.tuning or default_tuning(bundle.contract)
+    device = default_tuning(bundle.contract, on_cpu=False)
+    return Tunings(cpu, device), (found.aside,) if found.aside else ()
 
 
 def _with(tuning: Tuning, threads: int | None, atoms_per_run: int | None) -> Tuning:

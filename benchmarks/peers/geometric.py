@@ -173,10 +173,11 @@ def _loaded(
         batch_sampler=[rows.tolist() for rows in graphs.batches],
         num_workers=settings.workers,
         persistent_workers=settings.workers > 0,
+        pin_memory=settings.tuned and torch.device(device).type == "cuda",
     )
     for batch in endless(loader):
-        moved = batch.to(device)
-        yield moved, moved.y
+        moved = batch.to(device, non_blocking=settings.tuned)
+        yield (_plain(moved) if settings.tuned else moved), moved.y
 
 
 def _ready(
@@ -185,6 +186,8 @@ def _ready(
     """Batches made beforehand, on the device."""
     join = load_geometric().data.Batch.from_data_list
     made = [join([data[row] for row in rows.tolist()]).to(device) for rows in graphs.batches]
-    yield from endless(
-        [(PlainBatch(b.x, b.edge_index, b.edge_attr, b.batch, b.num_graphs), b.y) for b in made]
-    )
+    yield from endless([(_plain(batch), batch.y) for batch in made])
+
+
+def _plain(batch: Any) -> PlainBatch:
+    return PlainBatch(batch.x, batch.edge_index, batch.edge_attr, batch.batch, batch.num_graphs)

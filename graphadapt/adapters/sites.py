@@ -10,9 +10,11 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from graphadapt.adapters.bank import AdapterBank
 from graphadapt.adapters.disagreement import adapter_disagreement
+from graphadapt.adapters.joined_weights import effective_weights, joinable
 from graphadapt.adapters.site_names import key_of
 from graphadapt.backbone.protocol import ColumnMap, call_linear
 from graphadapt.errors import ConfigError
@@ -94,6 +96,7 @@ class SiteBanks(nn.Module):
         *,
         measures: bool = False,
         batch: GraphBatch | None = None,
+        joined: bool | None = None,
     ) -> "SiteCall":
         """The linear call of one forward pass.
 
@@ -101,13 +104,13 @@ class SiteBanks(nn.Module):
             alphas: ``(K,)`` adapter weights of every site.
             measures: whether to keep each site's :func:`adapter_disagreement`.
             batch: what is passed through, so that its padding is not measured.
+            joined: whether sites of one shape form their effective weights together; None is
+                everywhere but on a CPU, which starts small operations without delay.
         """
-        return SiteCall(
-            {layer: (name, self[name]) for layer, name in self._name_of.items()},
-            alphas,
-            measures=measures,
-            batch=batch,
-        )
+        places = {layer: (name, self[name]) for layer, name in self._name_of.items()}
+        if joined is None:
+            joined = any(bank.up.device.type != "cpu" for _, bank in places.values())
+        return SiteCall(places, alphas, measures=measures, batch=batch, joined=joined)
 
 
 class SiteCall:
@@ -120,6 +123,7 @@ class SiteCall:
         alphas: ``(K,)`` adapter weights of every site.
         measures: whether to keep each site's :func:`adapter_disagreement`.
         batch: what is passed through, so that its padding is not measured.
+        joined: whether sites of one shape form their effective weights together.
 
     Raises:
         ConfigError: if a site has no weights.
@@ -132,6 +136,7 @@ class SiteCall:
         *,
         measures: bool = False,
         batch: GraphBatch | None = None,
+        joined: bool = False,
     ) -> None:
         names = [name for name, _ in places.values()]
         missing = [name for name in names if name not in alphas]
@@ -141,6 +146,8 @@ class SiteCall:
         self._alphas = alphas
         self.measures = measures
         self._batch = batch
+        self._joined = joined
+        self._effective: dict[nn.Linear, Tensor] = {}
         self._uncalled = set(names)
         self._distances: dict[str, list[Tensor]] = {}
 
@@ -155,7 +162,22 @@ class SiteCall:
             rows = x.reshape(-1, bank.in_features)
             distance_KK = adapter_disagreement(bank, rows, self._real_rows(len(rows)))
             self._distances.setdefault(name, []).append(distance_KK)
+        if self._joined and after is None and bank.cost(layer, x).prefers_effective:
+            return functional.linear(x, self._effective_weight(layer, bank), layer.bias)
         return bank.adapted_linear(layer, x, self._alphas[name], after=after)
+
+    def _effective_weight(self, layer: nn.Linear, bank: AdapterBank) -> Tensor:
+        """The layer's weight with its adapters, ``(F, D)``; formed with all others of its shape."""
+        if layer not in self._effective:
+            alike = [
+                each
+                for each, (_, other) in self._places.items()
+                if joinable(other) == joinable(bank)
+            ]
+            names, banks = zip(*(self._places[each] for each in alike), strict=True)
+            formed_SFD = effective_weights(alike, banks, [self._alphas[name] for name in names])
+            self._effective |= dict(zip(alike, formed_SFD.unbind(0), strict=True))
+        return self._effective[layer]
 
     def _real_rows(self, rows: int) -> Tensor | None:
         """How many of a layer's input rows are no padding; None if all are.

@@ -1,6 +1,5 @@
 """``graphadapt export``: a trained run and compositions to an ONNX bundle."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,8 +61,20 @@ __all__ = ["export"]
     show_default=True,
     help="fp16 is for GPUs, int8 for CPUs; what it costs on validation is measured.",
 )
-@click.option("--force", is_flag=True, help="Accept what a lower precision costs, whatever it is.")
-@click.option("--calibrate/--no-calibrate", default=True, help="Fit temperatures on validation.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Accept what a lower precision costs, whatever it is and where it cannot be measured too.",
+)
+@click.option(
+    "--calibrate",
+    type=click.Choice(["temperature", "isotonic", "none"]),
+    default="temperature",
+    show_default=True,
+    help="Map from logits to probabilities, fitted on validation for each binary task: one number, "
+    "or a rising table, which ties molecules beyond its ends and wants more cells.",
+)
+@click.option("--no-calibrate", is_flag=True, help="Another word for --calibrate none.")
 @click.option(
     "--applicability/--no-applicability",
     default=True,
@@ -105,6 +116,10 @@ def export(
     from graphadapt.export.run_bundle import ExportOptions
     from graphadapt.freeze import Selection
 
+    if rules.pop("no_calibrate"):
+        if rules["calibrate"] == "isotonic":
+            raise ConfigError("--no-calibrate and --calibrate isotonic exclude each other")
+        rules["calibrate"] = "none"
     names = ("form", "precision", "force", "calibrate", "applicability")
     options = ExportOptions(**{name: rules.pop(name) for name in names})
     selection = Selection(**rules)
@@ -125,7 +140,13 @@ def export(
         from graphadapt.export.triton import write_triton
 
         write_triton(bundle, triton)
-    click.echo(contract.to_text() if as_json else _summary(bundle, contract))
+    _say(bundle, contract, as_json=as_json)
+
+
+def _say(bundle: Path, contract: "BundleContract", *, as_json: bool) -> None:
+    from graphadapt.cli.export_summary import summary_of
+
+    click.echo(contract.to_text() if as_json else summary_of(bundle, contract))
 
 
 def _check(bundle: Path, triton: Path | None, options: "ExportOptions", *, sweep: bool) -> None:
@@ -207,16 +228,14 @@ def _several(texts: tuple[str, ...], asked: list[str], names: list[str]) -> "dic
     """By name; without any, all requested tasks alike, and then each by itself."""
     from graphadapt.routing.composition import single_task, uniform_composition
 
+    each = {task: single_task(task, names) for task in asked}
     if not texts:
-        return {"all": uniform_composition(asked, names)} | _several(("each",), asked, names)
+        everything = "all requested" if "all" in asked else "all"
+        return {everything: uniform_composition(asked, names)} | each
     found: dict[str, Tensor] = {}
     for text in texts:
-        name, colon, rest = text.partition(":")
-        mix = parse_composition(rest if colon else text, names)
-        if isinstance(mix, str):
-            added = {task: single_task(task, names) for task in asked}
-        else:
-            added = {name: mix}
+        name, mix = _named(text, names)
+        added = each if isinstance(mix, str) else {name: mix}
         twice = found.keys() & added.keys()
         if twice:
             raise ConfigError(f"two compositions are called {min(twice)!r}; name each once")
@@ -224,65 +243,18 @@ def _several(texts: tuple[str, ...], asked: list[str], names: list[str]) -> "dic
     return found
 
 
-def _summary(bundle: Path, contract: "BundleContract") -> str:
-    parity = contract.parity
-    size = sum(info.size for info in contract.files.values()) / 1e6
-    sizes, threads = (", ".join(map(str, each)) for each in (parity.batch_sizes, parity.threads))
-    return "\n".join(
-        [
-            f"{bundle}: {_counted(len(contract.tasks), 'task')}, {size:.1f} MB",
-            f"largest error {parity.largest_error:.1e} of the answers' scale against float64, "
-            f"{parity.repeats} runs at each of batch {sizes} on {threads} threads",
-            *_gap(contract),
-            *_extras(contract),
-            f"next: {_trial(bundle, contract)}",
-        ]
-    )
-
-
-def _gap(contract: "BundleContract") -> list[str]:
-    gaps = contract.metrics.get("freeze_gaps", {"": contract.metrics.get("freeze_gap", {})})
-    lines = []
-    for name, gap in gaps.items():
-        means = ", ".join(f"{metric} {value:+.4f}" for metric, value in gap.get("gap", {}).items())
-        what = f" of {name}" if name else ""
-        lines.append(f"freeze gap{what} on validation: {means or gap.get('missing', 'no metric')}")
-    return lines
-
-
-def _extras(contract: "BundleContract") -> list[str]:
-    """Precision, temperatures and applicability, where there are any."""
-    lines = []
-    if contract.precision.name != "fp32":
-        loss = ", ".join(f"{name} {value:+.4f}" for name, value in contract.precision.loss.items())
-        lines.append(f"{contract.precision.name} loses on validation: {loss or 'no metric'}")
-    if contract.calibration:
-        parts = contract.calibration.values()
-        before, after = (
-            sum(getattr(part, name) for part in parts) / len(parts) for name in ("before", "after")
+def _named(text: str, names: list[str]) -> "tuple[str, Tensor | str]":
+    """``NAME:MIX`` in its two parts; a mix alone, whose tasks may have colons, is its own name."""
+    name, colon, rest = (part.strip() for part in text.partition(":"))
+    try:
+        return text.strip(), parse_composition(text.strip(), names)
+    except ConfigError:
+        if not colon:
+            raise
+    mix = parse_composition(rest, names)
+    if not name or isinstance(mix, str):
+        raise ConfigError(
+            f"composition {text!r} cannot be read; write NAME:TASK=WEIGHT,..., or `each` alone, "
+            "which names every task's own"
         )
-        lines.append(
-            f"calibration error on validation: {before:.4f} before, {after:.4f} after "
-            f"temperatures for {_counted(len(parts), 'task')}"
-        )
-    figure = contract.applicability
-    if figure.measure != "none":
-        lines.append(
-            f"applicability from {figure.molecules:,} training molecules; "
-            f"{100 * figure.valid_below_5_percent:.1f} % of validation is below 0.05"
-        )
-    return lines
-
-
-def _trial(bundle: Path, contract: "BundleContract") -> str:
-    """A command that answers something."""
-    place = shlex.quote(str(bundle))
-    if contract.own_columns:
-        columns = ", ".join(contract.own_columns)
-        return f"graphadapt predict {place} TABLE, with SMILES and the columns {columns}"
-    return f'echo "CCO" | graphadapt predict {place}'
-
-
-def _counted(count: int, noun: str) -> str:
-    """``1 task``, ``2 tasks``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return name, mix

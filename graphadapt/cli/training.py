@@ -1,10 +1,10 @@
 """What `train` and `pretrain` share: their options, and a run trained to its end or to Ctrl-C."""
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from graphadapt.trainer.training_run import TrainingRun
 
 __all__ = ["train_in_folder", "training_options"]
+
+CHANGEABLE: Final = ("trainer.capture", "trainer.checkpoint_seconds")
+"""Settings of how a run computes, which may differ from sitting to sitting."""
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -43,7 +46,12 @@ def training_options(example: str) -> Callable[[CommandT], CommandT]:
             metavar="NAME=VALUE",
             help=f"Override one setting, such as {example}; may be repeated.",
         ),
-        click.option("--resume", is_flag=True, help="Go on from the run folder's last checkpoint."),
+        click.option(
+            "--resume",
+            is_flag=True,
+            help="Go on from the run folder's last checkpoint; of its settings, --set changes "
+            "trainer.capture and trainer.checkpoint_seconds.",
+        ),
     )
 
     def add(command: CommandT) -> CommandT:
@@ -68,7 +76,7 @@ def train_in_folder(
     Args:
         kind: of the run.
         config: a settings file or preset of this kind.
-        pairs: settings to override in it.
+        pairs: settings to override in it; where a run goes on, only those of how it computes.
         folder: of the run.
         resume: whether the folder holds the run and its settings.
         memory: names of the settings to lower where memory runs out.
@@ -84,12 +92,12 @@ def train_in_folder(
     from graphadapt.trainer.interrupt import Interrupted
     from graphadapt.trainer.precision import resolve_device
 
-    if resume and (config or pairs):
-        raise ConfigError("--resume takes its settings from the run folder; leave CONFIG and --set")
-    if config is not None:
-        settings = kind.settings_class.from_toml(config).with_settings(parse_settings(pairs))
-    elif resume:
+    changes = parse_settings(pairs)
+    if resume:
+        _check_changes(config, changes)
         settings = kind.settings(folder)
+    elif config is not None:
+        settings = kind.settings_class.from_toml(config).with_settings(changes)
     else:
         presets = ", ".join(preset_names(kind.settings_class.presets))
         raise ConfigError(f"give a settings file, a preset ({presets}) or --resume")
@@ -98,6 +106,8 @@ def train_in_folder(
         run = (
             kind.open(folder, "none") if resume else kind.create(settings, folder, workers=workers)
         )
+        if resume:
+            run.config = run.config.with_settings(changes)
         try:
             state = run.train(resume=resume, workers=workers)
         except Interrupted as stop:
@@ -105,6 +115,18 @@ def train_in_folder(
             click.echo(f"{stop}; go on with `{again}`", err=True)
             raise SystemExit(INTERRUPTED) from None
         return state if workers.is_first else None
+
+
+def _check_changes(config: str | None, changes: Mapping[str, Any]) -> None:
+    """Refuse settings for a run that goes on, but those that change nothing of what it computes."""
+    if config is not None:
+        raise ConfigError("--resume takes its settings from the run folder; leave CONFIG out")
+    for name in changes:
+        if name not in CHANGEABLE:
+            raise ConfigError(
+                f"--resume cannot change {name}: the run goes on with its folder's settings; "
+                f"--set takes {' and '.join(CHANGEABLE)} here"
+            )
 
 
 @contextmanager

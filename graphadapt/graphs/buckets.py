@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from graphadapt.errors import ConfigError
 
-__all__ = ["BatchSize", "BucketLadder"]
+__all__ = ["BatchSize", "BucketLadder", "UsualBuckets"]
 
 _MULTIPLE = 8
 """Matrices whose rows come in multiples of it are multiplied at a GPU's best rate."""
@@ -118,10 +118,59 @@ class BucketLadder:
         fitting = np.maximum(_over(nodes_P + 1, self.node_step), _over(bonds_P, self.bond_step))
         return np.maximum(enough, fitting)
 
+    def buckets(
+        self, nodes_P: NDArray[np.integer], bonds_P: NDArray[np.integer]
+    ) -> list[BatchSize]:
+        """The size to pad every batch to."""
+        return [self.size(int(rung)) for rung in self.rungs(nodes_P, bonds_P)]
+
     @property
     def _slack(self) -> int:
         """Padding bonds that a rung's nodes could take on, less those it has."""
         return _BONDS_A_NODE * self.node_step - self.bond_step
+
+
+@dataclass(frozen=True, slots=True)
+class UsualBuckets:
+    """Few of a ladder's rungs, to which all batches are padded that they hold.
+
+    So batches have few shapes, each of which comes up often. A batch whose own rung is not among
+    them takes the next higher one, and one above the highest keeps its own.
+    """
+
+    ladder: BucketLadder
+    rungs: tuple[int, ...]
+    """Ascending."""
+
+    @classmethod
+    def fit(
+        cls,
+        ladder: BucketLadder,
+        nodes_P: NDArray[np.integer],
+        bonds_P: NDArray[np.integer],
+        most: int = 4,
+    ) -> Self:
+        """At most ``most`` rungs, each for about as many of these batches or for more.
+
+        Args:
+            ladder: of the table that batches come from.
+            nodes_P: nodes of batches such as will come, at least one.
+            bonds_P: their bonds.
+            most: how many rungs, at least 1.
+        """
+        shares = np.arange(1, most + 1) / most
+        rungs = np.quantile(ladder.rungs(nodes_P, bonds_P), shares, method="higher")
+        return cls(ladder, tuple(np.unique(rungs).tolist()))
+
+    def buckets(
+        self, nodes_P: NDArray[np.integer], bonds_P: NDArray[np.integer]
+    ) -> list[BatchSize]:
+        """The size to pad every batch to."""
+        own_P = self.ladder.rungs(nodes_P, bonds_P)
+        usual = np.array(self.rungs)
+        place_P = np.searchsorted(usual, own_P)
+        raised_P = np.maximum(own_P, usual[np.minimum(place_P, len(usual) - 1)])
+        return [self.ladder.size(int(rung)) for rung in raised_P]
 
 
 def _over(count_P: NDArray[np.integer], step: int) -> NDArray[np.integer]:

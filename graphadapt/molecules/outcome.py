@@ -14,7 +14,7 @@ from graphadapt.errors import DataError
 from graphadapt.molecules.arrays import MoleculeArrays, MoleculeBatch
 from graphadapt.molecules.features import FeatureArray
 
-__all__ = ["FeaturisedMolecule", "Outcome", "PackedOutcomes"]
+__all__ = ["FeaturisedMolecule", "Outcome", "PackedOutcomes", "feature_table"]
 
 
 class FeaturisedMolecule(NamedTuple):
@@ -29,6 +29,17 @@ class FeaturisedMolecule(NamedTuple):
 
 Outcome = FeaturisedMolecule | DataError
 """A molecule, or why there is none."""
+
+
+def feature_table(molecules: Sequence[FeaturisedMolecule]) -> NDArray[np.float32] | None:
+    """Features of molecules as a model reads them: all blocks side by side, ``(G, M)``.
+
+    None where there are no molecules, or no blocks.
+    """
+    if not molecules or not molecules[0].features:
+        return None
+    blocks = zip(*(each.features for each in molecules), strict=True)
+    return np.concatenate([np.array(block, np.float32) for block in blocks], axis=1)
 
 
 class PackedOutcomes(NamedTuple):

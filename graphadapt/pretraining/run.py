@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Final
 import torch
 
 from graphadapt.assemble import ModelInputs
+from graphadapt.data.store_digest import store_digest
 from graphadapt.pretraining.config import PretrainConfig
 from graphadapt.pretraining.corpus import Corpus
 from graphadapt.pretraining.learner import HeldOutScore, Pretraining
@@ -105,6 +106,12 @@ class PretrainRun(TrainingRun[PretrainConfig]):
     def corpus(self) -> Corpus:
         """The molecules, on the run's device."""
         return Corpus(self.config, resolve_device(self.config.trainer.device))
+
+    @property
+    def data_digest(self) -> str:
+        """What tells the corpus's stores from others."""
+        kinds = [block.kind for block in self.corpus.blocks]
+        return " ".join(store_digest(part.store, kinds) for part in self.corpus.parts)
 
     def evaluate(self) -> HeldOutScore:
         """Judge the model as it is on the held-out molecules."""

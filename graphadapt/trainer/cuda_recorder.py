@@ -1,8 +1,8 @@
 """Recording steps as CUDA graphs, and whether that is to be done."""
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import Tensor
@@ -13,10 +13,13 @@ from graphadapt.trainer.learner import Learner, PlannedLearner
 from graphadapt.trainer.recorded_steps import Recorder
 from graphadapt.training_config import TrainerConfig
 
-__all__ = ["CudaRecorder", "choose_recorder"]
+__all__ = ["CudaRecorder", "choose_recorder", "told_apart"]
 
 _SYNCHRONISES = "called a synchronizing CUDA operation"
 """What torch says of a call that waits for the device, when it is asked to."""
+
+_PROTOTYPE = "Synchronization debug mode"
+"""How torch begins to say, once, that asking it is a prototype."""
 
 
 class CudaRecorder:
@@ -40,9 +43,11 @@ class CudaRecorder:
         """Run on the side stream, after what came before and before what comes after."""
         outer = torch.cuda.current_stream(self.device)
         self.stream.wait_stream(outer)
-        with torch.cuda.stream(self.stream):
-            yield
-        outer.wait_stream(self.stream)
+        try:
+            with torch.cuda.stream(self.stream):
+                yield
+        finally:
+            outer.wait_stream(self.stream)
 
     @contextmanager
     def watched(self) -> Iterator[list[str]]:
@@ -56,18 +61,58 @@ class CudaRecorder:
                 yield found
             finally:
                 torch.cuda.set_sync_debug_mode(before)
-        found += [
-            f"{text.splitlines()[0]} ({warning.filename}:{warning.lineno})"
-            for warning in caught
-            if _SYNCHRONISES in (text := str(warning.message))
-        ]
+        found += told_apart(caught)
 
     def record(self, work: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
-        """Capture ``work``; nothing of it is run."""
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self.stream):
-            result = work()
+        """Capture ``work``; nothing of it is run.
+
+        Raises:
+            RuntimeError: if it does what no graph can; steps can still be taken one kernel at a
+                time, while no earlier recording of this object may be replayed any more.
+        """
+        graph, is_whole = torch.cuda.CUDAGraph(), False
+        # Other threads, such as a loader's that pins memory, may do what a capture may not.
+        capture = torch.cuda.graph(
+            graph, pool=self._pool, stream=self.stream, capture_error_mode="thread_local"
+        )
+        try:
+            with capture:
+                result = work()
+            is_whole = True
+        finally:
+            if not is_whole:
+                self._clear_up(graph)
         return graph.replay, result
+
+    def _clear_up(self, graph: torch.cuda.CUDAGraph) -> None:
+        """Put in order what torch leaves of a capture that ended in an error.
+
+        Its generator would wait for a capture's end for ever, and refuse to draw; its allocator
+        would go on to ask whether memory is for the capture.
+        """
+        graph.reset()
+        index = self.stream.device.index
+        with suppress(RuntimeError):  # it is over already where only our own code failed
+            torch._C._cuda_endAllocateToPool(index, self._pool)
+        generator = torch.cuda.default_generators[index]
+        fresh = torch.Generator(self.stream.device)
+        fresh.manual_seed(generator.initial_seed())
+        generator.graphsafe_set_state(fresh)
+        self._pool = torch.cuda.graph_pool_handle()
+
+
+def told_apart(caught: Iterable[warnings.WarningMessage]) -> list[str]:
+    """What torch says of calls that wait for the device; all else is warned of as it was."""
+    found = []
+    for warning in caught:
+        text = str(warning.message)
+        if _SYNCHRONISES in text:
+            found.append(f"{text.splitlines()[0]} ({warning.filename}:{warning.lineno})")
+        elif not text.startswith(_PROTOTYPE):
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+    return found
 
 
 def choose_recorder(

@@ -8,6 +8,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from graphadapt.errors import ConfigError
+
 __all__ = ["Workers", "process_group"]
 
 
@@ -70,15 +72,30 @@ class Workers:
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[Workers]:
-    """Join the group that ``torchrun`` describes; alone where there is none."""
+    """Join the group that ``torchrun`` describes; alone where there is none.
+
+    Raises:
+        ConfigError: if there are more processes on this machine than GPUs.
+    """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield Workers()
         return
     if device.type == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        _take_gpu(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Workers(dist.get_rank(), world)
     finally:
         dist.destroy_process_group()
+
+
+def _take_gpu(number: int) -> None:
+    """Let this process compute on a GPU of its own, which it counts by among those here."""
+    gpus = torch.cuda.device_count()
+    if number >= gpus:
+        raise ConfigError(
+            f"process {number + 1} of torchrun has no GPU of its own on a machine of {gpus}; use "
+            f"--nproc-per-node {gpus}, or trainer.device='cpu'"
+        )
+    torch.cuda.set_device(number)

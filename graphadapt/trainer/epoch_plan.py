@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from graphadapt.data.sampler import Draw, TaskSampler
-from graphadapt.graphs.buckets import BatchSize, BucketLadder
+from graphadapt.graphs.buckets import BatchSize, BucketLadder, UsualBuckets
 from graphadapt.trainer.learner import StepInputs
 
-__all__ = ["EpochPlan"]
+__all__ = ["EpochPlan", "sizes_of_batches"]
 
 
 class EpochPlan:
@@ -27,7 +27,7 @@ class EpochPlan:
         first: number of the first step.
         draws: what each step reads, over all processes.
         sizes_2G: atoms and bonds of every molecule.
-        ladder: sizes to pad to.
+        sizing: says what to pad each batch to.
         device: where steps are computed.
         rank: this process, which takes its part of every draw.
         world: number of processes.
@@ -38,7 +38,7 @@ class EpochPlan:
         first: int,
         draws: Sequence[Draw],
         sizes_2G: NDArray[np.integer],
-        ladder: BucketLadder,
+        sizing: BucketLadder | UsualBuckets,
         device: torch.device,
         rank: int = 0,
         world: int = 1,
@@ -47,9 +47,7 @@ class EpochPlan:
         rows = [TaskSampler.shard(draw.rows, rank, world) for draw in draws]
         self._ends = np.cumsum([len(each) for each in rows]).tolist()
         rows_R = np.concatenate(rows)
-        starts = [0, *self._ends[:-1]]
-        nodes_S, bonds_S = np.add.reduceat(sizes_2G[:, rows_R], starts, axis=1)
-        self._buckets = [ladder.size(int(rung)) for rung in ladder.rungs(nodes_S, bonds_S)]
+        self._buckets = sizing.buckets(*sizes_of_batches(sizes_2G, rows))
         self._molecules = [len(draw.rows) for draw in draws]
         self._rows = _on_device(rows_R, device)
         self._compositions = _on_device(np.stack([draw.composition for draw in draws]), device)
@@ -71,6 +69,14 @@ class EpochPlan:
     def buckets(self) -> Sequence[BatchSize]:
         """The padded size of every step."""
         return self._buckets
+
+
+def sizes_of_batches(
+    sizes_2G: NDArray[np.integer], rows: Sequence[NDArray[np.int64]]
+) -> NDArray[np.integer]:
+    """Nodes and bonds of the batches of these rows, none of them empty, ``(2, S)``."""
+    starts = np.cumsum([0, *(len(each) for each in rows[:-1])])
+    return np.asarray(np.add.reduceat(sizes_2G[:, np.concatenate(rows)], starts, axis=1))
 
 
 def _on_device(array: NDArray[np.generic], device: torch.device) -> Tensor:

@@ -8,14 +8,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from graphadapt.data.sampler import TaskSampler
-from graphadapt.graphs.buckets import BucketLadder
+from graphadapt.data.sampler import Draw, TaskSampler
+from graphadapt.graphs.buckets import BucketLadder, UsualBuckets
 from graphadapt.graphs.message_passing import message_kernels
 from graphadapt.model import ComposedModel
 from graphadapt.objective.metrics import Evaluation
 from graphadapt.objective.total import Objective
 from graphadapt.trainer.distributed import Workers
-from graphadapt.trainer.epoch_plan import EpochPlan
+from graphadapt.trainer.epoch_plan import EpochPlan, sizes_of_batches
 from graphadapt.trainer.feed import Feed
 from graphadapt.trainer.learner import StepInputs, StepLoss
 
@@ -50,6 +50,7 @@ class FineTuning:
         self.score = score
         self.planned = feed.device.type != "cpu" if planned is None else planned
         self._plans: dict[int, EpochPlan] = {}
+        self._sizing: UsualBuckets | None = None
 
     @property
     def device(self) -> torch.device:
@@ -118,17 +119,33 @@ class FineTuning:
         epoch = step // self.steps_per_epoch
         if not self.planned or epoch in self._plans:
             return
-        first = epoch * self.steps_per_epoch
-        draws = [self.sampler.draw(first + place) for place in range(self.steps_per_epoch)]
-        sizes_2G = self.feed.table.sizes
-        batch = max(1, self.sampler.config.batch_size // workers.world)
+        draws = self._draws(epoch)
+        if self._sizing is None:
+            # Of the first epoch always, so that a resumed run pads as an uninterrupted one does.
+            self._sizing = self._usual_sizes(draws if epoch == 0 else self._draws(0), workers)
         self._plans = dict(list(self._plans.items())[-1:])
         self._plans[epoch] = EpochPlan(
-            first,
+            epoch * self.steps_per_epoch,
             draws,
-            sizes_2G,
-            BucketLadder.fit(sizes_2G[0], sizes_2G[1], batch),
+            self.feed.table.sizes,
+            self._sizing,
             self.device,
             workers.rank,
             workers.world,
         )
+
+    def _draws(self, epoch: int) -> list[Draw]:
+        first = epoch * self.steps_per_epoch
+        return [self.sampler.draw(first + place) for place in range(self.steps_per_epoch)]
+
+    def _usual_sizes(self, draws: list[Draw], workers: Workers) -> UsualBuckets:
+        """The few sizes that batches are padded to.
+
+        Rows stay as many as were drawn: a backbone may norm over graphs, and padding graphs would
+        count there.
+        """
+        sizes_2G = self.feed.table.sizes
+        batch = max(1, self.sampler.config.batch_size // workers.world)
+        ladder = BucketLadder.fit(sizes_2G[0], sizes_2G[1], batch)
+        rows = [self.sampler.shard(draw.rows, workers.rank, workers.world) for draw in draws]
+        return UsualBuckets.fit(ladder, *sizes_of_batches(sizes_2G, rows))

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from graphadapt.backbone.checkpoints import mismatch
 from graphadapt.errors import CheckpointError
+from graphadapt.graphs.derived import forget_derived
 from graphadapt.progress import Progress
 from graphadapt.trainer.checkpoint import (
     load_tensors,
@@ -57,6 +58,9 @@ class TrainerState:
 
     finished: bool = False
 
+    data: str = ""
+    """Mark of the data that is trained on; empty where it is not told from others."""
+
 
 class Trainer:
     """Train a model and leave its checkpoints and metrics in a folder.
@@ -69,6 +73,7 @@ class Trainer:
         shown: whether progress is shown.
         recorder: what records steps of a planned learner and replays them; None is CUDA graphs
             where a GPU trains and they can be had, and nothing elsewhere.
+        data: mark of what the learner shows its model, kept in checkpoints.
     """
 
     def __init__(
@@ -80,12 +85,13 @@ class Trainer:
         workers: Workers | None = None,
         shown: bool = True,
         recorder: Recorder | None = None,
+        data: str = "",
     ) -> None:
         self.learner, self.settings, self.folder = learner, settings, folder
         self.model = learner.model
         self.workers = workers or Workers()
         self.shown = shown and self.workers.is_first
-        self.state = TrainerState()
+        self.state = TrainerState(data=data)
         if recorder is None:
             recorder = choose_recorder(learner, settings, self.workers, shown=self.shown)
         self._update = Update(self.model, settings, self.workers, capturable=recorder is not None)
@@ -118,20 +124,30 @@ class Trainer:
         if self.workers.is_first:
             drop_metrics_after(self.folder, self.state.step)
         started = time.monotonic() - self.state.seconds
-        with self._interrupt:
-            while not self.state.finished:
-                self._run_epoch(started)
+        try:
+            with self._interrupt:
+                while not self.state.finished:
+                    self._run_epoch(started)
+        finally:
+            forget_derived()
         return self.state
 
     def resume(self) -> None:
         """Continue from the folder's last checkpoint; without one, nothing is done yet.
 
         Raises:
-            CheckpointError: if the checkpoint cannot be read or is of another model.
+            CheckpointError: if the checkpoint cannot be read, is of another model, or was trained
+                on other data.
         """
         if not (self.folder / LAST).exists():
             return
         tensors, state = load_tensors(self.folder / LAST)
+        data = self.state.data
+        if data and state.get("data", "") not in ("", data):
+            raise CheckpointError(
+                f"{self.folder} was trained on other data than its settings name now: a store was "
+                "prepared anew; put the old one back, or train in another folder"
+            )
         groups: dict[str, dict[str, Tensor]] = {"model": {}, "optimiser": {}, "average": {}}
         for full_name, tensor in tensors.items():
             group, _, name = full_name.partition("/")
@@ -143,7 +159,7 @@ class Trainer:
         restore_optimiser(self.optimiser, self._names, groups["optimiser"])
         if self.average is not None:
             self.average.load(groups["average"])
-        self.state = TrainerState(**state)
+        self.state = TrainerState(**{**state, "data": data})
 
     def _run_epoch(self, started: float) -> None:
         per_epoch = self.learner.steps_per_epoch

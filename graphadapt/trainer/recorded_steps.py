@@ -5,7 +5,7 @@ takes several times as long as a GPU takes to run them. A recording starts all o
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from torch import Tensor
 
 from graphadapt.errors import ConfigError
+from graphadapt.graphs.derived import held_for_replays
 from graphadapt.progress import note
 from graphadapt.trainer.learner import StepInputs
 
@@ -22,7 +23,11 @@ TRIALS: Final = 3
 """Steps of a shape before it is recorded: they compile kernels, make the optimiser's state, and are
 watched for anything that waits for the device."""
 
-MOST: Final = 32
+RAREST: Final = 50
+"""A shape is recorded once it has come up in one of so many steps, so that a sampler whose batches
+differ does not fill the device with recordings that are hardly ever replayed."""
+
+MOST: Final = 16
 """Shapes that are recorded; steps of others go on one kernel at a time."""
 
 
@@ -55,6 +60,9 @@ class RecordedStep:
 
     run: Callable[[], object]
 
+    read: Sequence[object] = ()
+    """What it reads that was remembered elsewhere, and must not be let go of before it is."""
+
     def replay(self, inputs: StepInputs) -> Tensor:
         """Take the step on other inputs of the same shape; returns its loss.
 
@@ -76,7 +84,8 @@ class RecordedSteps:
     """Take steps, and replay those whose shape has come up often enough.
 
     The first steps of a shape are taken one kernel at a time, as steps of the training like any
-    other. If the last of these waits for the device, no step is ever recorded, and a line says so.
+    other. If the last of these waits for the device, or a recording fails, all steps go on like
+    this, and a line says so.
 
     Args:
         take: takes a step on its inputs and returns its loss, detached.
@@ -90,6 +99,7 @@ class RecordedSteps:
         self._take, self._recorder, self._shown = take, recorder, shown
         self._trials: Counter[Hashable] = Counter()
         self._recorded: dict[Hashable, RecordedStep] = {}
+        self._steps = 0
         self.obstacle = ""
         self.replays = 0
 
@@ -99,17 +109,20 @@ class RecordedSteps:
 
     def __call__(self, inputs: StepInputs) -> Tensor:
         """Take the step; returns its loss, on the device."""
+        self._steps += 1
         with self._recorder.beside():
             recorded = self._recorded.get(inputs.shape)
             if recorded is None and self._is_due(inputs.shape):
-                recorded = self._recorded[inputs.shape] = self._record(inputs)
+                recorded = self._record(inputs)
             if recorded is None:
                 return self._try(inputs)
             self.replays += 1
             return recorded.replay(inputs)
 
     def _is_due(self, shape: Hashable) -> bool:
-        return not self.obstacle and len(self._recorded) < MOST and self._trials[shape] >= TRIALS
+        trials = self._trials[shape]
+        is_usual = trials >= TRIALS and trials * RAREST >= self._steps
+        return is_usual and not self.obstacle and len(self._recorded) < MOST
 
     def _try(self, inputs: StepInputs) -> Tensor:
         self._trials[inputs.shape] += 1
@@ -118,18 +131,30 @@ class RecordedSteps:
         with self._recorder.watched() as found:
             loss = self._take(inputs)
         if found:
-            self.obstacle = found[0]
-            note(f"steps are taken one kernel at a time: {self.obstacle}", shown=self._shown)
+            self._give_up(found[0])
         return loss
 
-    def _record(self, inputs: StepInputs) -> RecordedStep:
+    def _record(self, inputs: StepInputs) -> RecordedStep | None:
+        """Record steps of this shape; None if that fails."""
         held = replace(inputs, tensors=tuple(tensor.clone() for tensor in inputs.tensors))
         try:
-            run, loss = self._recorder.record(lambda: self._take(held))
+            with held_for_replays() as read:
+                run, loss = self._recorder.record(lambda: self._take(held))
         except RuntimeError as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ConfigError(
-                f"a training step cannot be captured as a CUDA graph ({reason}); "
-                "set trainer.capture=false"
-            ) from error
-        return RecordedStep(held, loss, run)
+            self._give_up(f"one cannot be captured as a CUDA graph ({_first_cause(error)})")
+            return None
+        recorded = self._recorded[inputs.shape] = RecordedStep(held, loss, run, read)
+        return recorded
+
+    def _give_up(self, obstacle: str) -> None:
+        """Record nothing any more; recordings share memory and random numbers, so all go."""
+        self.obstacle = obstacle
+        self._recorded.clear()
+        note(f"steps are taken one kernel at a time: {obstacle}", shown=self._shown)
+
+
+def _first_cause(error: BaseException) -> str:
+    """What went wrong first: the end of a capture only says that something did."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -104,6 +104,11 @@ class TrainingRun(ABC, Generic[SettingsT]):
         path = self.folder / LAST
         return path.exists() and bool(load_state(path).get("finished"))
 
+    @property
+    @abstractmethod
+    def data_digest(self) -> str:
+        """What tells the data that it trains on from other data."""
+
     @abstractmethod
     def learner(self, processes: int = 1) -> Learner:
         """The model with what each step asks of it; moves the model to the run's device.
@@ -131,6 +136,7 @@ class TrainingRun(ABC, Generic[SettingsT]):
             self.folder,
             workers=workers,
             shown=shown,
+            data=self.data_digest,
         )
         if resume:
             trainer.resume()

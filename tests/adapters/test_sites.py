@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from graphadapt.adapters.disagreement import adapter_disagreement
+from graphadapt.adapters.joined_weights import effective_weights
 from graphadapt.adapters.sites import SiteBanks, SiteCall, find_sites
 from graphadapt.backbone.protocol import LinearCall, call_linear
 from graphadapt.errors import ConfigError
@@ -176,3 +177,51 @@ def test_a_call_is_a_linear_call(network):
     assert torch.equal(
         call(network.last, torch.ones(1, 4).double()), network.last(torch.ones(1, 4).double())
     )
+
+
+@pytest.mark.parametrize("patterns", [("expand",), ("*",)])
+def test_weights_formed_together_are_those_formed_site_by_site(network, patterns):
+    banks, x = banks_of(network, patterns), torch.randn(99, 4).double()
+    alphas = {name: alpha.requires_grad_() for name, alpha in alphas_of(banks).items()}
+    for frozen in (False, True):
+        network.requires_grad_(not frozen)
+        found = []
+        for joined in (False, True):
+            y = network(x, banks.call(alphas, joined=joined))
+            leaves = [*banks.parameters(), *alphas.values()]
+            leaves += [p for p in network.parameters() if p.requires_grad]
+            found.append([y, *torch.autograd.grad(y.square().sum(), leaves)])
+        for one_by_one, together in zip(*found, strict=True):
+            torch.testing.assert_close(together, one_by_one, rtol=1e-10, atol=1e-10)
+
+
+def test_weights_are_formed_together_once_a_call_and_only_where_that_is_cheaper(
+    network, monkeypatch
+):
+    formed = []
+
+    def counting(layers, banks, alphas):
+        formed.append(len(layers))
+        return effective_weights(layers, banks, alphas)
+
+    monkeypatch.setattr("graphadapt.adapters.sites.effective_weights", counting)
+    banks = banks_of(network, ("*",))
+    alphas = alphas_of(banks)
+    network(torch.randn(99, 4).double(), banks.call(alphas, joined=True))
+    assert sorted(formed) == [1, 2, 2]
+    formed.clear()
+    network(torch.randn(1, 4).double(), banks.call(alphas, joined=True))
+    network(torch.randn(99, 4).double(), banks.call(alphas))
+    assert formed == []
+
+
+def test_weights_formed_together_are_in_autocasts_precision(network):
+    network = network.float()
+    banks = banks_of(network, ("expand",))
+    alphas = {name: alpha.float() for name, alpha in alphas_of(banks).items()}
+    x, found = torch.randn(99, 4), []
+    for joined in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found.append(network(x, banks.call(alphas, joined=joined)))
+    assert found[1].dtype == torch.bfloat16
+    torch.testing.assert_close(*found, rtol=2e-2, atol=2e-2)

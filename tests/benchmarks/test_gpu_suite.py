@@ -16,12 +16,20 @@ needs_geometric = pytest.mark.skipif(
 )
 
 BLOCKER = """
-import runpy, sys
+import importlib.metadata, runpy, sys
 class Blocked:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in ("rdkit", "dgl", "ogb", "pyarrow", "matplotlib"):
             raise ModuleNotFoundError(f"{name} is blocked", name=name)
+        if name in ("graphadapt.export", "graphadapt.serve"):
+            raise ModuleNotFoundError(f"{name} is installed only", name=name)
 sys.meta_path.insert(0, Blocked())
+version = importlib.metadata.version
+def version_of_others(name):
+    if name == "graphadapt":
+        raise importlib.metadata.PackageNotFoundError(name)
+    return version(name)
+importlib.metadata.version = version_of_others
 sys.argv = sys.argv[1:]
 sys.path.insert(0, sys.argv[0].rpartition("/")[0])
 runpy.run_path(sys.argv[0], run_name="__main__")
@@ -42,7 +50,9 @@ def arrays_file(run_benchmark, tmp_path_factory):
 
 
 @needs_geometric
-def test_small_mode_runs_every_part_without_rdkit_dgl_and_ogb(arrays_file, repository, tmp_path):
+def test_small_mode_runs_every_part_from_a_bare_checkout_without_rdkit_dgl_and_ogb(
+    arrays_file, repository, tmp_path
+):
     output = tmp_path / "found.json"
     script = repository / "benchmarks" / "gpu_suite.py"
     command = [sys.executable, "-c", BLOCKER, script, "--small", "--arrays", arrays_file]
@@ -63,8 +73,9 @@ def test_small_mode_runs_every_part_without_rdkit_dgl_and_ogb(arrays_file, repos
     }
     ways = [row for row in rows if "way" in row]
     assert [row for row in ways if "skipped" in row] == []
-    assert len(ways) == 5
-    assert len([row for row in rows if "times" in row]) == 2 * 3
+    assert len(ways) == 7
+    assert sum("workers" in row["way"] for row in ways) == 2
+    assert len([row for row in rows if "times" in row]) == 2 * 5
     epochs = {row["epoch_of"]: row for row in rows if "epoch_of" in row}
     assert len(epochs) == 3
     assert all(row["epoch_s"] > 0 for row in epochs.values())
@@ -82,15 +93,21 @@ def test_a_part_that_fails_is_noted_and_the_next_one_runs(tmp_path, monkeypatch,
         yield {"ceiling": "copy", "bytes_per_s": 1.0}
         raise RuntimeError("CUDA error: out of luck\nmore")
 
+    def stubborn(suite):
+        try:
+            time.sleep(60)
+        except Exception:
+            yield {"ceiling": "copy", "bytes_per_s": 9.0}
+
     parts = {
         "first": (9, failing),
-        "slow": (0.01, lambda suite: (time.sleep(s) for s in [60])),
+        "slow": (0.01, stubborn),
         "last": (9, lambda suite: iter([{"ceiling": "copy", "bytes_per_s": 2.0}])),
     }
     monkeypatch.setattr(gpu_suite, "PARTS", parts)
     plan = gpu_suite.SuitePlan(device=torch.device("cpu")).smaller()
     suite = gpu_suite.Suite(plan, None, tmp_path)
-    rows = gpu_suite.run_parts(suite, list(parts), tmp_path / "found.json")
+    rows = gpu_suite.run_parts(suite, list(parts), tmp_path / "found.json", [])
     assert json.loads((tmp_path / "found.json").read_text())["rows"] == rows
     failures = {row["part"]: row["failed"] for row in rows if "failed" in row}
     assert failures == {
@@ -98,6 +115,164 @@ def test_a_part_that_fails_is_noted_and_the_next_one_runs(tmp_path, monkeypatch,
         "slow": "TimeoutError: it took more than 0 s",
     }
     assert [row["bytes_per_s"] for row in rows if "ceiling" in row] == [1.0, 2.0]
+
+
+def test_where_a_part_spoils_the_gpu_another_process_goes_on(arrays_file, tmp_path, monkeypatch):
+    import gpu_suite
+
+    def failing(suite):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    script, output = gpu_suite.__file__, tmp_path / "found.json"
+    monkeypatch.setattr(sys, "argv", [script, "--small", "--arrays", str(arrays_file)])
+    monkeypatch.setitem(gpu_suite.PARTS, "kernels", (9, failing))
+    monkeypatch.setattr(gpu_suite, "is_usable", lambda device: False)
+    plan = gpu_suite.SuitePlan(device=torch.device("cpu")).smaller()
+    suite = gpu_suite.Suite(plan, None, tmp_path)
+    rows = gpu_suite.run_parts(suite, ["kernels", "ceilings", "onnx"], output, [])
+    assert [row["part"] for row in rows if "part_s" in row] == ["kernels", "ceilings", "onnx"]
+    assert rows[0]["failed"].startswith("RuntimeError: CUDA error")
+    assert len([row for row in rows if "ceiling" in row]) == 4
+    assert json.loads(output.read_text("utf-8"))["rows"] == rows
+
+
+def test_an_inner_limit_is_an_error_there_and_the_outer_one_goes_on():
+    from gpu_limits import at_most, seconds_left
+
+    assert seconds_left() == float("inf")
+    with at_most(9):
+        with pytest.raises(TimeoutError, match="more than 0"), at_most(0.01):
+            time.sleep(60)
+        assert 0 < seconds_left() <= 9
+        with at_most(60):
+            assert seconds_left() <= 9
+    assert seconds_left() == float("inf")
+
+
+def sleep_and_swallow(seconds):
+    from gpu_limits import at_most
+
+    try:
+        with at_most(seconds):
+            time.sleep(60)
+    except Exception as error:
+        return error
+
+
+@pytest.mark.parametrize("inner", [5, 0.5])
+def test_an_outer_limit_rings_through_inner_ones_and_their_handlers(inner):
+    from gpu_limits import at_most
+
+    with pytest.raises(TimeoutError, match="more than 0"), at_most(0.02):
+        sleep_and_swallow(inner)
+
+
+def test_a_way_that_fails_leaves_the_others_their_times(capsys):
+    import gpu_suite
+    from gpu_steps import EXAMPLE, TimedWays
+    from gpu_training import OURS
+
+    class Way:
+        def __init__(self, good=99):
+            self.good = good
+
+        def step(self):
+            self.good -= 1
+            if self.good < 0:
+                raise RuntimeError("a worker was killed\nmore")
+
+    def unmade():
+        raise SystemExit("not installed")
+
+    plan = gpu_suite.SuitePlan(device=torch.device("cpu"), blocks=3, repeats=2, steps=1)
+    ways = TimedWays(plan)
+    ways.prepare(OURS, Way, 3)
+    ways.prepare("unmade", unmade, 1)
+    ways.prepare("slow", lambda: time.sleep(0), 1)
+    ways.prepare("killed", lambda: Way(4), 1)
+    ways.prepare(EXAMPLE, Way, 1)
+    ways.time()
+    rows = list(ways.rows())
+    assert {row["way"]: row["skipped"] for row in rows if "skipped" in row} == {
+        "unmade": "SystemExit: not installed",
+        "slow": "AttributeError: 'NoneType' object has no attribute 'step'",
+        "killed": "RuntimeError: a worker was killed",
+    }
+    timed = [row for row in rows if "median_s" in row]
+    assert [(row["way"], row["n"]) for row in timed] == [(OURS, 6), (EXAMPLE, 6)]
+    assert [row["peer"] for row in rows if "times" in row] == [EXAMPLE]
+
+
+class FakeRuntime:
+    """ONNX Runtime as far as the suite asks; counts how many sessions live at once."""
+
+    def __init__(self, providers):
+        self.providers, self.alive, self.most, self.ran = providers, 0, 0, []
+
+    def get_available_providers(self):
+        return self.providers
+
+    def InferenceSession(self, content, providers):  # noqa: N802
+        runtime = self
+
+        class Session:
+            def __init__(self):
+                runtime.alive += 1
+                runtime.most = max(runtime.most, runtime.alive)
+
+            def __del__(self):
+                runtime.alive -= 1
+
+            def get_providers(self):
+                return providers
+
+            def run(self, outputs, feeds):
+                runtime.ran.append((providers[0], feeds["size"]))
+
+        return Session()
+
+
+@pytest.mark.parametrize("has_gpu", [True, False])
+def test_only_one_session_of_onnx_runtime_lives_at_a_time(monkeypatch, has_gpu):
+    import gpu_onnx
+    from gpu_arrays import Arrays
+
+    runtime = FakeRuntime([gpu_onnx.CPU, *[gpu_onnx.CUDA] * has_gpu])
+    monkeypatch.setattr(gpu_onnx, "import_module", lambda name: runtime)
+    arrays = Arrays(None, None, "", b"x", ((1, {"size": 1}), (8, {"size": 8})))
+    rows = list(gpu_onnx.onnx_rows(arrays, 1, 1))
+    timed = [(row["provider"], row["batch"]) for row in rows if "median_s" in row]
+    expected = [(name, size) for name in runtime.providers for size in (1, 8)]
+    assert timed == list(dict.fromkeys(runtime.ran)) == expected
+    assert runtime.most == 1
+    skipped = [row["skipped"] for row in rows if "skipped" in row]
+    assert skipped == ([] if has_gpu else ["this ONNX Runtime runs on CPUExecutionProvider"])
+
+
+def test_a_gpu_is_kept_busy_while_calls_are_queued(monkeypatch):
+    import gpu_clock
+
+    said = []
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            said.append("mark")
+
+        def elapsed_time(self, end):
+            return 5.0
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: said.append("wait"))
+    monkeypatch.setattr(torch.cuda, "_sleep", lambda cycles: said.append(cycles))
+    work = lambda: said.append("work")  # noqa: E731
+    seconds = gpu_clock.device_seconds(work, torch.device("cuda"), repeats=2, warmup=1)
+    assert seconds == 5e-3
+    cycles = said.pop(4)
+    assert 0 < cycles <= 2e9 * 0.3
+    assert said == ["work", "wait", "work", "wait", *["mark", "work", "mark"] * 2, "wait"]
 
 
 def test_a_wrong_kernel_is_found():

@@ -76,3 +76,17 @@ def test_a_table_has_every_column_once_and_short_numbers(measure):
         "| b |  | 3 |",
     ]
     assert measure.markdown_table(rows, ["n"]).splitlines()[2:] == ["|  |", "| 3 |"]
+
+
+def test_turns_that_time_themselves_alternate_too(measure):
+    order = []
+
+    def turn(name, seconds):
+        order.append(name)
+        return seconds
+
+    turns = {"a": lambda: turn("a", [4.0, 6.0]), "b": lambda: turn("b", [1.0, 1.0])}
+    found = measure.alternate_turns(turns, blocks=2)
+    assert "".join(order) == "abba"
+    assert found["a"].blocks == ((4.0, 6.0), (4.0, 6.0))
+    assert measure.ratio(found["a"], found["b"]).median == 5

@@ -58,7 +58,7 @@ def test_every_start_is_compared_by_every_way(
     rows = json.loads((tmp_path / "results.json").read_text())["rows"]
     expected = [
         (start, way)
-        for start in ("random", "ours", "pretrain-gnns gcn")
+        for start in ("random small", "ours small", "pretrain-gnns gcn")
         for way in ("probe", "adapters", "full")
     ]
     assert [(row["start"], row["way"]) for row in rows] == expected
@@ -66,11 +66,11 @@ def test_every_start_is_compared_by_every_way(
         assert row["test"]["rmse"] > 0
         assert 0 <= row["test"]["rocauc"] <= 1
     printed = capsys.readouterr().out
-    assert "| probe | ours |" in printed
+    assert "| probe | ours small |" in printed
     assert "store rmse" in printed
 
     # a stopped comparison reads finished runs back
-    folder = tmp_path / "runs" / "ours-store-adapters-0"
+    folder = tmp_path / "runs" / "ours-small-store-adapters-0"
     before = (folder / "last.safetensors").stat().st_mtime_ns
     pretraining.main()
     assert (folder / "last.safetensors").stat().st_mtime_ns == before
@@ -80,7 +80,7 @@ def test_every_start_is_compared_by_every_way(
 def test_frozen_starts_keep_their_weights_under_adapters(weights, tiny_store, tmp_path):
     import pretraining
 
-    (start,) = pretraining.starts(weights, None, ["ours"])
+    (start,) = pretraining.starts([weights], None, ["ours"])
     options = type("Options", (), {
         "adapters": 2, "rank": 2, "batch_size": 16, "epochs": 1, "patience": 0, "device": "cpu",
         "precision": "float32",
@@ -97,7 +97,7 @@ def test_frozen_starts_keep_their_weights_under_adapters(weights, tiny_store, tm
 def test_a_probe_of_known_weights_on_an_official_split_is_run_once(weights, tiny_store):
     import pretraining
 
-    random, ours = pretraining.starts(weights, None, ["random", "ours"])
+    random, ours = pretraining.starts([weights], None, ["random", "ours"])
     dataset = Dataset.select(GraphStore(tiny_store), DataConfig(), 0)
     assert pretraining.is_the_same(ours, dataset)
     assert not pretraining.is_the_same(random, dataset)

@@ -1,6 +1,10 @@
 """``graphadapt export``: from a run folder to a bundle that answers like the run."""
 
 import json
+import os
+import re
+import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,13 +13,19 @@ import torch
 from click.testing import CliRunner
 
 from graphadapt.cli import main
+from graphadapt.cli.export import _several
+from graphadapt.cli.export_summary import summary_of
 from graphadapt.cli.predict import predict as predict_command
+from graphadapt.data.store import TaskInfo
 from graphadapt.errors import ConfigError
-from graphadapt.export.contract import read_contract
+from graphadapt.export import calibration, sweep
+from graphadapt.export.contract import BundleContract, FileInfo, Parity, read_contract
+from graphadapt.export.contract_parts import Calibration, Composition, Precision
 from graphadapt.export.reference import Reference
 from graphadapt.export.run_bundle import export_run
 from graphadapt.freeze import Selection
-from graphadapt.report.freeze_gap import freeze_run
+from graphadapt.report.freeze_gap import FreezeGap, freeze_run
+from graphadapt.report.trade_off import TradeOff
 from graphadapt.run import Run
 from graphadapt.serve.predictor import Predictor
 
@@ -134,8 +144,54 @@ def test_the_adapters_form_takes_several_compositions(tiny_run, tmp_path, monkey
     assert "two compositions are called 'a'; name each once" in result.stderr
 
 
+TASKS = ["all", "b:c", "c", "a, b"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "names"),
+    [
+        ((), ["all requested", "all", "b:c", "c", "a, b"]),
+        (("each",), TASKS),
+        (("mix: b:c=2,c",), ["mix"]),
+        (("b:c",), ["b:c"]),
+        ((" b:c=1, c ",), ["b:c=1, c"]),
+        (("x:c", "y:b:c"), ["x", "y"]),
+        (('"a, b"=1',), ['"a, b"=1']),
+        (("z:all", "c"), ["z", "c"]),
+    ],
+)
+def test_compositions_have_the_names_that_were_given(texts, names):
+    found = _several(texts, TASKS, TASKS)
+    assert list(found) == names
+    assert all(float(w.sum()) == pytest.approx(1) for w in found.values())
+
+
+def test_a_name_ends_at_its_colon_unless_the_whole_is_a_task():
+    found = _several(("b:c", "x:b:c=3,c"), TASKS, TASKS)
+    assert [w.tolist() for w in found.values()] == [[0, 1, 0, 0], [0, 0.75, 0.25, 0]]
+    found = _several((), ["c"], TASKS)
+    assert [w.tolist() for w in found.values()] == [[0, 0, 1, 0]] * 2
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ((":c",), "composition ':c' cannot be read; write NAME:TASK=WEIGHT"),
+        (("x:each",), "or `each` alone, which names every task's own"),
+        (("x:",), "at least one task of weight above 0"),
+        (("",), "at least one task of weight above 0"),
+        (("x:d",), "unknown task 'd'"),
+        (("d",), "unknown task 'd'"),
+        (("each", "each"), "two compositions are called"),
+        (("c:c", "each"), "two compositions are called 'c'"),
+    ],
+)
+def test_compositions_that_cannot_be_told_apart_are_refused(texts, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        _several(texts, TASKS, TASKS)
+
+
 def test_the_sweep_writes_a_table_a_picture_and_numbers(tiny_run, tmp_path, monkeypatch):
-    from graphadapt.export import sweep
     from graphadapt.report import trade_off
 
     monkeypatch.setattr(trade_off, "ladder", lambda _: (Selection(top_m=1), Selection()))
@@ -155,6 +211,56 @@ def test_the_sweep_writes_a_table_a_picture_and_numbers(tiny_run, tmp_path, monk
     assert "holds something other than a trade-off" in result.stderr
 
 
+@pytest.fixture
+def no_work(monkeypatch):
+    """Opening the run would be the first of it."""
+
+    def refuse(*_):
+        raise AssertionError("the run was opened")
+
+    monkeypatch.setattr("graphadapt.cli.export.open_trained", refuse)
+
+
+@pytest.mark.usefixtures("no_work")
+def test_where_a_sweep_cannot_be_written_no_work_begins(tiny_run, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("x")
+
+    def refused(place):
+        result = export(tiny_run, "-o", place, "--sweep")
+        assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+        return result.stderr
+
+    assert "file is a file; give a folder" in refused(tmp_path / "file")
+    assert re.search("cannot be written: .*file is a file", refused(tmp_path / "file" / "sweep"))
+    with monkeypatch.context() as patch:
+        patch.setattr("os.access", lambda place, mode, **_: mode == os.R_OK)
+        assert "is read-only for this user" in refused(tmp_path / "deep" / "sweep")
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "matplotlib.figure", None)
+        assert "a picture needs matplotlib" in refused(tmp_path / "sweep")
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "onnxruntime", None)
+        assert "ONNX Runtime is not installed" in refused(tmp_path / "sweep")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_sweep_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    gap = FreezeGap(part="valid", soft={"ap": 0.5}, frozen={"ap": 0.4}, tasks={"t": {"ap": 0.1}})
+    found = [TradeOff(rule="all", kept=1.0, parameters=4, readout_parameters=2, gap=gap)]
+    sweep.write_sweep(tmp_path / "sweep", found, "first")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "sweep").iterdir()}
+    assert set(before) == {"trade_off.json", "trade_off.md", "trade_off.png"}
+
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device", "trade_off.png")
+
+    monkeypatch.setattr(sweep, "draw_trade_off", fail)
+    with pytest.raises(OSError, match="No space left"):
+        sweep.write_sweep(tmp_path / "sweep", [replace(found[0], rule="other")], "second")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "sweep").iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep"]
+
+
 def test_a_lower_precision_states_what_it_costs_and_more_is_refused(
     tiny_run, tmp_path, monkeypatch
 ):
@@ -162,7 +268,9 @@ def test_a_lower_precision_states_what_it_costs_and_more_is_refused(
 
     monkeypatch.setattr(run_bundle, "FEWEST_MOLECULES", 10)
     monkeypatch.setitem(rounding.BOUNDS, "fp16", -1.0)
+    monkeypatch.setitem(calibration.FEWEST_CELLS, "isotonic", 5)
     arguments = (tiny_run, "-o", tmp_path / "b", "--precision", "fp16", "--repeats", 1)
+    arguments += ("--calibrate", "isotonic")
     arguments += ("--form", "padded", "--triton", tmp_path / "triton")
     refused = export(*arguments)
     assert refused.exit_code == 1
@@ -171,6 +279,7 @@ def test_a_lower_precision_states_what_it_costs_and_more_is_refused(
     result = export(*arguments, "--force")
     assert result.exit_code == 0, result.output
     assert "fp16 loses on validation: " in result.stdout
+    assert "calibration by isotonic of 2 of 2 binary tasks, on validation: error " in result.stdout
     assert "applicability from " in result.stdout
     contract = read_contract(tmp_path / "b")
     assert (contract.form, contract.precision.name, contract.precision.forced) == (
@@ -199,6 +308,8 @@ def test_a_lower_precision_states_what_it_costs_and_more_is_refused(
         (("--mass", 1.5), "mass=1.5 is not in (0, 1]"),
         (("--composition", "each"), "is no single network"),
         (("--composition", "greasy=-1"), "greasy"),
+        (("--no-calibrate", "--calibrate", "isotonic"), "exclude each other"),
+        (("--calibrate", "platt"), "'platt' is not one of"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_1(tiny_run, tmp_path, arguments, message):
@@ -207,6 +318,83 @@ def test_a_mistake_is_one_line_and_exit_1(tiny_run, tmp_path, arguments, message
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_the_older_word_for_no_calibration_still_means_it(tiny_run, tmp_path, monkeypatch):
+    from graphadapt.export import run_bundle
+
+    asked = []
+
+    def stand_in(run, folder, **settings):
+        asked.append(settings["options"].calibrate)
+        return SimpleNamespace(to_text=lambda: "{}"), None
+
+    monkeypatch.setattr(run_bundle, "export_run", stand_in)
+    for more in ((), ("--no-calibrate",), ("--calibrate", "none"), ("--calibrate", "isotonic")):
+        assert export(tiny_run, "-o", tmp_path / "b", "--json", *more).exit_code == 0
+    assert asked == ["temperature", "none", "none", "isotonic"]
+
+
+@pytest.fixture
+def contract():
+    return BundleContract(
+        tasks=(TaskInfo("toxic", "binary"), TaskInfo("greasy", "binary")),
+        composition={"toxic": 1.0},
+        reads=("features",),
+        most_bonds=4,
+        parity=Parity(
+            largest_error=2e-7,
+            tolerance=1e-5,
+            repeats=2,
+            batch_sizes=(1,),
+            threads=(1,),
+            molecules=5,
+            provider="CPUExecutionProvider",
+        ),
+        files={"model.onnx": FileInfo(1, "")},
+    )
+
+
+def calibrated(held_out):
+    return Calibration(
+        temperature=2.0,
+        cells=90,
+        before=0.2,
+        after=0.1,
+        held_out=held_out,
+        log_loss_before=0.7,
+        log_loss_after=0.5,
+        log_loss_held_out=0.6,
+    )
+
+
+def test_the_summary_says_what_calibration_owes_to_chance(contract, tmp_path):
+    line = (
+        "calibration by temperature of 1 of 2 binary tasks, on validation: error 0.2000 before, "
+        "0.1000 after, 0.1500 on cells left out; log loss 0.7000 before, 0.5000 after, 0.6000 on "
+        "cells left out"
+    )
+    merged = replace(contract, calibration={"toxic": calibrated(0.15)})
+    assert line in summary_of(tmp_path, merged).splitlines()
+    mixes = {
+        name: Composition(
+            file="0",
+            weights={},
+            parameters=1,
+            largest_error=0.0,
+            merged_error=0.0,
+            calibration={"toxic": calibrated(held_out)},
+        )
+        for name, held_out in (("a", 0.1), ("b", 0.2))
+    }
+    assert line in summary_of(tmp_path, replace(contract, form="adapters", compositions=mixes))
+    assert "calibration" not in summary_of(tmp_path, contract)
+
+
+def test_the_summary_says_what_nobody_measured(contract, tmp_path):
+    lost = Precision(name="int8", unmeasured={"toxic": "no cell", "greasy": "no"}, forced=True)
+    text = summary_of(tmp_path, replace(contract, precision=lost))
+    assert "\nint8 is unmeasured; 2 tasks have no metric there (forced)\n" in text
 
 
 def test_a_run_without_adapters_has_none_to_select(tiny_run, tmp_path):

@@ -149,7 +149,7 @@ def test_a_run_says_what_comes_next(store, tmp_path):
     ("arguments", "message"),
     [
         (["pretrain", "-o", "r"], "give a settings file, a preset (gin-virtual-node, neural"),
-        (["pretrain", "gin-virtual-node", "-o", "r", "--resume"], "leave CONFIG and --set"),
+        (["pretrain", "gin-virtual-node", "-o", "r", "--resume"], "leave CONFIG out"),
         (["pretrain", "gin-virtual-node", "-o", "r"], "corpus.stores is empty; name prepared"),
         (["pretrain", "gin", "-o", "r"], "is neither a file nor a preset; presets are gin-virt"),
         (["pretrain", "-o", "r", "--package", "p.safetensors"], "r is no pretraining run"),

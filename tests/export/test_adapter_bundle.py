@@ -1,5 +1,7 @@
 """Several compositions over one backbone: each as its merged network answers, switched per run."""
 
+import copy
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,11 +10,14 @@ import pytest
 import torch
 
 from graphadapt.errors import BundleError, ConfigError
+from graphadapt.export import verify
 from graphadapt.export.adapter_bundle import open_model, write_adapter_bundle
 from graphadapt.export.adapter_files import check_adapter_file, run_options, write_adapter_file
 from graphadapt.export.bundle_files import read_bundle_files
+from graphadapt.export.calibration import calibrate
 from graphadapt.export.collate import collate, inputs_for
-from graphadapt.export.contract import CONTRACT_FILE, FileInfo, read_contract
+from graphadapt.export.contract import CONTRACT_FILE, TOLERANCE, FileInfo, read_contract
+from graphadapt.export.contract_parts import Calibration
 from graphadapt.export.probes import Probes
 from graphadapt.export.reference import Reference
 from graphadapt.export.repeated_runs import ParityPlan
@@ -89,6 +94,41 @@ def test_without_a_composition_there_is_no_answer(bundle):
     assert np.isnan(open_session(contents["model.onnx"]).run(None, inputs)[0]).all()
 
 
+@pytest.mark.parametrize("alike", [False, True])
+def test_every_composition_answers_by_its_own_table(compositions, tiny_run, tmp_path, alike):
+    """Tables that differ lie in the adapter files, equal ones in the model."""
+    maps = {}
+    for place, name in enumerate(compositions):
+        shift = 0.0 if alike else place
+        table = Calibration(
+            method="isotonic",
+            logits=(-1.0 - shift, 0.0, 0.5),
+            probabilities=(0.1, 0.2 + shift / 4, 0.9),
+            cells=200,
+            before=0.2,
+            after=0.1,
+        )
+        maps[name] = {"aromatic": table}
+    calibrated = copy.deepcopy(compositions)
+    for name, frozen in calibrated.items():
+        calibrate(frozen, maps[name])
+    blocks = Run.open(tiny_run).inputs.blocks
+    found = write_adapter_bundle(
+        calibrated, tmp_path / "b", feature_blocks=blocks, calibration=maps, plan=QUICK
+    )
+    assert {name: part.calibration for name, part in found.compositions.items()} == maps
+    assert verify_bundle(tmp_path / "b", QUICK).largest_error <= found.parity.allowed
+    bound = max(TOLERANCE, 2 * found.parity.float32_error)
+    assert all(part.merged_error <= bound for part in found.compositions.values())
+    _, contents = read_bundle_files(tmp_path / "b")
+    opened = {value.name for value in onnx.load_from_string(contents["model.onnx"]).graph.input}
+    assert any(name.startswith("calibration.") for name in opened) == (not alike)
+    probes = Probes(found.feature_blocks, ("CCO",))
+    inputs = inputs_for(found.reads, probes.molecules, probes.features)
+    session = open_session(contents["model.onnx"])
+    assert np.isnan(session.run(None, inputs)[0]).all()
+
+
 def test_selection_makes_the_file_smaller(bundle, compositions):
     contract = read_contract(bundle)
     everything, one = contract.compositions.values()
@@ -103,6 +143,21 @@ def test_the_bundle_is_verified_with_each_composition(bundle):
     found = verify_bundle(bundle, QUICK)
     assert found.runs == 2 * 2 * 2
     assert {"composition all", "composition one adapter"} <= set(found.checks)
+
+
+def test_what_is_verified_is_what_was_hashed(bundle, tmp_path, monkeypatch):
+    """Adapter files that are swapped after they were hashed are not read again."""
+    folder = tmp_path / "b"
+    shutil.copytree(bundle, folder)
+
+    def read_then_spoil(place):
+        found = read_bundle_files(place)
+        for path in place.glob("*.onnx_adapter"):
+            path.write_bytes(b"something else by now")
+        return found
+
+    monkeypatch.setattr(verify, "read_bundle_files", read_then_spoil)
+    assert verify_bundle(folder, QUICK).runs
 
 
 def test_a_file_that_does_not_fit_is_refused(bundle, tmp_path):

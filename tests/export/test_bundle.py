@@ -12,6 +12,7 @@ from graphadapt.export import bundle_folder
 from graphadapt.export.bundle import BundleNotes, write_bundle
 from graphadapt.export.bundle_folder import check_target
 from graphadapt.export.contract import BundleContract, FileInfo, Parity
+from graphadapt.export.contract_parts import Precision
 from graphadapt.export.probes import PROBES
 from graphadapt.export.reference import Reference
 from graphadapt.export.repeated_runs import ParityPlan, Truth
@@ -169,6 +170,39 @@ def test_a_file_that_is_not_equal_is_not_written(frozen, tmp_path, monkeypatch):
     with pytest.raises(BundleError, match="off by 1"):
         write_bundle(frozen, tmp_path / "bundle")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("off", "lossy", "forced"), [(0.01, False, False), (0.08, False, True), (0.01, True, True)]
+)
+def test_a_file_is_forced_if_its_metrics_or_its_probes_are_beyond_their_bounds(
+    frozen, tmp_path, monkeypatch, off, lossy, forced
+):
+    calls = []
+
+    def prove(*_, **named):
+        calls.append(named)
+        parity = Parity(
+            largest_error=off,
+            tolerance=0.05,
+            repeats=1,
+            batch_sizes=(1,),
+            threads=(1,),
+            molecules=1,
+            provider="CPUExecutionProvider",
+        )
+        return parity, Truth(np.zeros((len(PROBES), 2)), np.ones((len(PROBES), 2)))
+
+    def lower(model, reads, outputs):
+        return model, Precision(name="fp16", loss={"ap": 0.0}, forced=lossy)
+
+    empty = onnx.ModelProto(ir_version=9).SerializeToString()
+    monkeypatch.setattr(module, "write_onnx", lambda *_: empty)
+    monkeypatch.setattr(module, "check_model", lambda *_: None)
+    monkeypatch.setattr(module, "prove_parity", prove)
+    contract = write_bundle(frozen, tmp_path / "b", lower=lower, force=True)
+    assert contract.precision.forced == forced
+    assert (calls[0]["precision"], calls[0]["force"]) == ("fp16", True)
 
 
 def test_features_that_do_not_fit_are_counted(frozen, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from graphadapt.data.store import TaskInfo
 from graphadapt.errors import BundleError
 from graphadapt.export.bundle_summary import inspect_bundle
-from graphadapt.export.contract import BundleContract, FileInfo, Parity
+from graphadapt.export.contract import BundleContract, FileInfo, Parity, read_contract
 from graphadapt.export.contract_parts import Applicability, Bucket, Calibration, Precision
 from graphadapt.molecules.features import FeatureBlock
 
@@ -54,7 +54,7 @@ def test_tasks_composition_parity_and_files_are_shown(bundle):
         "2 tasks: 1 binary, 1 regression",
         "counts (64)",
         "adapters kept: mass 0.9",
-        "2.0e-07 of the scale (allowed 1e-05), 50 molecules",
+        "2.0e-07 of the scale, within the bound of 1e-05; 50 molecules",
         "also in the mix: other 0.25",
         "intact",
         "cells: 7",
@@ -88,6 +88,52 @@ def test_form_precision_temperature_and_applicability_are_shown_where_they_are(b
         "1.75",
     ):
         assert part in text
+
+
+def changed(bundle, **parts):
+    """What is said of the bundle with other parts."""
+    path = bundle / "bundle.json"
+    contract = BundleContract.from_text(path.read_text("utf-8"))
+    path.write_text(replace(contract, **parts).to_text(), encoding="utf-8")
+    return inspect_bundle(bundle).to_text()
+
+
+def test_the_bound_is_the_one_that_was_held_to(bundle):
+    parity = read_contract(bundle).parity
+    text = changed(bundle, parity=replace(parity, largest_error=3e-5, float32_error=2e-5))
+    assert "3.0e-05 of the scale, within the bound of 4.0e-05, twice what PyTorch itself" in text
+    text = changed(bundle, parity=replace(parity, largest_error=0.08, tolerance=0.05))
+    assert "8.0e-02 of the scale, above the bound of 0.05, and forced" in text
+
+
+def test_a_loss_that_nobody_measured_is_called_so(bundle):
+    none, one = {"toxic": "no labelled cell", "potency": "no labelled cell"}, {"toxic": "why"}
+    lost = Precision(name="fp16", unmeasured=none, forced=True)
+    assert "fp16, is unmeasured; 2 tasks have no metric there (forced)" in changed(
+        bundle, precision=lost
+    )
+    part = Precision(name="fp16", loss={"rmse": 0.001}, unmeasured=one)
+    text = changed(bundle, precision=part)
+    assert "loses on validation: rmse +0.0010; 1 task has no metric there" in text
+
+
+def test_tables_are_counted_by_their_knots(bundle):
+    table = Calibration(
+        method="isotonic",
+        logits=(-1.0, 1.0),
+        probabilities=(0.2, 0.7),
+        cells=300,
+        before=0.1,
+        after=0.01,
+    )
+    assert "isotonic, 2 knots" in changed(bundle, calibration={"toxic": table})
+
+
+def test_every_composition_has_its_freeze_gap(bundle):
+    gap = read_contract(bundle).metrics["freeze_gap"]
+    text = changed(bundle, metrics={"freeze_gaps": {"a": gap, "b": {"missing": "no store"}}})
+    assert "freeze gap of a on valid cells:" in text
+    assert "freeze gap of b not measured: no store" in text
 
 
 def test_facts_are_the_contract(bundle):

@@ -1,4 +1,4 @@
-"""Temperatures: found where they were planted, and never without cells enough."""
+"""Calibration: found where it was planted, judged on cells left out, never without cells enough."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,10 @@ import torch
 from graphadapt.data.store import TaskInfo
 from graphadapt.export.calibration import (
     FEWEST_CELLS,
+    calibrate,
     expected_calibration_error,
-    fit_temperatures,
-    temper,
+    fit_calibration,
+    log_loss,
 )
 from graphadapt.export.contract_parts import Calibration
 
@@ -20,17 +21,27 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-@pytest.fixture
-def cells():
+def draw(count, seed=0):
     """Labels drawn by their own probabilities, and logits that are three times too sure."""
-    random = np.random.default_rng(0)
-    logit = random.normal(size=(20_000, 1)) * 1.5
+    random = np.random.default_rng(seed)
+    logit = random.normal(size=(count, 1)) * 1.5
     label = (random.uniform(size=logit.shape) < sigmoid(logit)).astype(np.float64)
     return 3 * logit, label
 
 
+@pytest.fixture(scope="module")
+def cells():
+    return draw(20_000)
+
+
+@pytest.fixture(params=["temperature", "isotonic"])
+def method(request):
+    return request.param
+
+
 def test_a_planted_temperature_is_found(cells):
-    found = fit_temperatures([TOXIC], *cells)["toxic"]
+    found = fit_calibration([TOXIC], *cells)["toxic"]
+    assert (found.method, found.logits) == ("temperature", ())
     assert found.temperature == pytest.approx(3.0, rel=0.05)
     assert found.cells == 20_000
     assert found.after < 0.02 < 0.1 < found.before
@@ -43,26 +54,97 @@ def test_no_other_temperature_loses_less(cells):
         p = sigmoid(logit / temperature)
         return -np.where(label > 0.5, np.log(p), np.log1p(-p)).mean()
 
-    best = fit_temperatures([TOXIC], *cells)["toxic"].temperature
+    found = fit_calibration([TOXIC], *cells)["toxic"]
+    best = found.temperature
     assert all(loss(best) <= loss(best * factor) for factor in (0.5, 0.99, 1.01, 2))
+    assert found.log_loss_after == pytest.approx(loss(best), rel=1e-9)
+    assert found.log_loss_before == pytest.approx(loss(1.0), rel=1e-9)
 
 
-def test_only_cells_of_binary_tasks_count(cells):
+@pytest.mark.parametrize(("scale", "expected"), [(1e-3, 0.05), (1e3, 20.0)])
+def test_a_temperature_beyond_the_range_stops_at_its_end(cells, scale, expected):
+    logits, labels = (each[:500] for each in cells)
+    found = fit_calibration([TOXIC], logits * scale, labels)["toxic"]
+    assert found.temperature == pytest.approx(expected)
+
+
+def test_the_planted_map_is_found_by_the_table(cells):
+    found = fit_calibration([TOXIC], *cells, "isotonic")["toxic"]
+    assert (found.method, found.temperature) == ("isotonic", 1.0)
+    logit = np.linspace(-6, 6, 25)
+    answered = np.interp(logit, found.logits, found.probabilities)
+    np.testing.assert_allclose(answered, sigmoid(logit / 3), atol=0.06)
+    assert max(found.after, found.held_out) < 0.02 < 0.1 < found.before
+
+
+def test_what_is_measured_on_cells_left_out_is_the_truth_of_new_ones():
+    """Of many small fits: what the fitted cells promise is too much, what others say is not."""
+    new_logit, new_label = (each[:, 0] for each in draw(20_000, seed=99))
+    promised, expected, true = [], [], []
+    for seed in range(12):
+        found = fit_calibration([TOXIC], *draw(250, seed), "isotonic")["toxic"]
+        promised.append(found.log_loss_after)
+        expected.append(found.log_loss_held_out)
+        answers = np.interp(new_logit, found.logits, found.probabilities)
+        true.append(log_loss(answers, new_label > 0.5))
+    assert np.mean(promised) < np.mean(true) - 0.01
+    # four fifths of the cells fit a little worse than all of them
+    assert np.mean(true) - 0.02 < np.mean(expected) < np.mean(true) + 0.06
+
+
+def test_a_temperature_owes_next_to_nothing_to_chance(cells):
+    found = fit_calibration([TOXIC], *cells)["toxic"]
+    assert found.log_loss_after <= found.log_loss_held_out
+    assert found.log_loss_held_out == pytest.approx(found.log_loss_after, abs=1e-3)
+    assert found.held_out == pytest.approx(found.after, abs=5e-3)
+
+
+def test_what_is_left_out_is_answered_by_the_others(method):
+    """By hand: every fifth refitted, without the cells that it answers."""
+    logits, labels = draw(600)
+    found = fit_calibration([TOXIC], logits, labels, method)["toxic"]
+    random, fold = np.random.default_rng(0), np.empty(600, int)
+    for members in (np.flatnonzero(labels[:, 0] == 1), np.flatnonzero(labels[:, 0] == 0)):
+        fold[random.permutation(members)] = np.arange(len(members)) % 5
+    answers = np.empty(600)
+    for out in range(5):
+        kept, left = fold != out, fold == out
+        part = fit_calibration([TOXIC], logits[kept], labels[kept], method)["toxic"]
+        if method == "isotonic":
+            answers[left] = np.interp(logits[left, 0], part.logits, part.probabilities)
+        else:
+            answers[left] = sigmoid(logits[left, 0] / part.temperature)
+    positive = labels[:, 0] > 0.5
+    assert found.held_out == pytest.approx(expected_calibration_error(answers, positive))
+    assert found.log_loss_held_out == pytest.approx(log_loss(answers, positive))
+
+
+def test_only_cells_of_binary_tasks_count(cells, method):
     logits, labels = (np.repeat(each[:400], 3, axis=1) for each in cells)
     labels[200:, 1] = np.nan
     tasks = [TOXIC, TaskInfo("other", "binary"), TaskInfo("potency", "regression")]
-    found = fit_temperatures(tasks, logits, labels)
+    found = fit_calibration(tasks, logits, labels, method)
     assert {name: each.cells for name, each in found.items()} == {"toxic": 400, "other": 200}
 
 
-@pytest.mark.parametrize(
-    ("cells_held", "positives"), [(FEWEST_CELLS - 1, 20), (400, 9), (400, 391), (0, 0)]
-)
-def test_too_few_cells_are_left_alone(cells_held, positives):
+@pytest.mark.parametrize("short", ["cells", "positives", "negatives", "everything"])
+def test_too_few_cells_are_left_alone(short, method):
+    fewest = FEWEST_CELLS[method]
+    rarer = fewest // 5
+    held, positives = {
+        "cells": (fewest - 1, rarer),
+        "positives": (500, rarer - 1),
+        "negatives": (500, 500 - rarer + 1),
+        "everything": (0, 0),
+    }[short]
     labels = np.full((500, 1), np.nan)
-    labels[:cells_held] = 0
+    labels[:held] = 0
     labels[:positives] = 1
-    assert fit_temperatures([TOXIC], np.zeros((500, 1)), labels) == {}
+    logits = np.linspace(-1, 1, 500)[:, None]
+    assert fit_calibration([TOXIC], logits, labels, method) == {}
+    labels[:fewest], labels[:rarer] = 0, 1
+    labels[fewest:] = np.nan
+    assert fit_calibration([TOXIC], logits, labels, method)["toxic"].cells == fewest
 
 
 def test_the_error_is_a_mean_over_bins():
@@ -73,11 +155,40 @@ def test_the_error_is_a_mean_over_bins():
     assert expected_calibration_error(probability, positive) == pytest.approx(expected)
 
 
-def test_the_head_divides_the_logits_of_the_tasks_that_are_named(make_frozen, feature_embedding):
-    frozen = make_frozen(None, feature_embedding, ("binary", "binary", "regression"))
+def test_a_log_loss_has_an_end():
+    positive = np.array([True, False, True])
+    found = log_loss(np.array([0.5, 0.75, 0.0]), positive)
+    assert found == pytest.approx(-(np.log(0.5) + np.log(0.25) + np.log(1e-12)) / 3)
+
+
+@pytest.fixture
+def frozen(make_frozen, feature_embedding):
+    return make_frozen(None, feature_embedding, ("binary", "binary", "regression"))
+
+
+def test_the_head_divides_the_logits_of_the_tasks_that_are_named(frozen):
     z = torch.randn(5, frozen.head.in_features)
     before = frozen.head(z)
-    part = Calibration(temperature=2.0, cells=100, before=0.2, after=0.1)
-    temper(frozen, {"task1": part})
+    calibrate(frozen, {"task1": Calibration(temperature=2.0, cells=100, before=0.2, after=0.1)})
     expected = before / torch.tensor([1.0, 2.0, 1.0])
     torch.testing.assert_close(frozen.head(z), expected)
+    assert frozen.calibration is None
+
+
+def test_a_table_answers_for_the_tasks_that_have_one(frozen):
+    part = Calibration(
+        method="isotonic",
+        logits=(-0.5, 0.5),
+        probabilities=(0.1, 0.9),
+        cells=200,
+        before=0.2,
+        after=0.1,
+    )
+    before = frozen.head.weight.clone()
+    calibrate(frozen, {"task1": part})
+    assert torch.equal(frozen.head.weight, before)
+    logits = torch.tensor([[3.0, -2.0, 5.0], [0.0, 0.0, -1.0], [-1.0, 0.25, 0.0]])
+    expected = logits.clone()
+    expected[:, 0] = logits[:, 0].sigmoid()
+    expected[:, 1] = torch.tensor([0.1, 0.5, 0.7])
+    torch.testing.assert_close(frozen._probabilities(logits), expected)

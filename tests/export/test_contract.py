@@ -72,9 +72,27 @@ def test_text_and_back_changes_nothing(contract):
                     merged_error=2e-7,
                 )
             },
+            "files": {"model.onnx": FileInfo.of(b"abc"), "0.onnx_adapter": FileInfo.of(b"")},
         },
         {"precision": Precision(name="int8", loss={"rmse": 0.01}, bound=0.01, forced=True)},
         {"calibration": {"toxic": Calibration(temperature=2, cells=9, before=0.2, after=0.1)}},
+        {
+            "calibration": {
+                "toxic": Calibration(
+                    method="isotonic",
+                    logits=(-1.5, 2.0),
+                    probabilities=(0.1, 0.8),
+                    cells=300,
+                    before=0.2,
+                    after=0.1,
+                    held_out=0.15,
+                    log_loss_before=0.7,
+                    log_loss_after=0.5,
+                    log_loss_held_out=0.6,
+                )
+            }
+        },
+        {"precision": Precision(name="fp16", unmeasured={"toxic": "no cell"}, forced=True)},
         {
             "outputs": ("answers", "applicability"),
             "applicability": Applicability(measure="mahalanobis", molecules=3, components=2),
@@ -124,6 +142,22 @@ def test_own_columns_are_those_that_molecules_must_come_with(contract):
     block = FeatureBlock(kind="columns", columns=("pH", "dose"))
     blocks = (*contract.feature_blocks, block)
     assert replace(contract, feature_blocks=blocks).own_columns == ("pH", "dose")
+
+
+def test_the_bound_is_the_larger_of_two(contract):
+    parity = replace(contract.parity, float32_error=4e-6)
+    assert (parity.allowed, parity.bound, parity.holds) == (1e-5, "1e-05", True)
+    parity = replace(parity, float32_error=3e-5, largest_error=7e-5)
+    assert parity.bound == "6.0e-05, twice what PyTorch itself is off by in float32"
+    assert not parity.holds
+
+
+def test_a_calibration_of_an_older_bundle_says_only_what_was_measured_then(contract):
+    table = json.loads(contract.to_text())
+    old = {"temperature": 2.0, "cells": 90, "before": 0.2, "after": 0.1}
+    found = BundleContract.from_text(signed(table | {"calibration": {"toxic": old}}))
+    part = found.calibration["toxic"]
+    assert (part.method, part.logits, part.held_out) == ("temperature", (), None)
 
 
 def test_layout_does_not_matter_to_the_hash(contract):
@@ -196,6 +230,15 @@ def test_whatever_an_older_bundle_does_not_say_is_named(contract, name):
         BundleContract.from_text(signed(table))
 
 
+COMPOSITION = {
+    "file": "other",
+    "weights": {},
+    "parameters": 1,
+    "largest_error": 0.0,
+    "merged_error": 0.0,
+}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -216,6 +259,16 @@ def test_whatever_an_older_bundle_does_not_say_is_named(contract, name):
         ({"files": {"model.onnx": {"size": "x", "sha256": ""}}}, r"size='x' is not of type int"),
         ({"files": {}}, r"names no model\.onnx; export again"),
         ({"files": {"../model.onnx": {"size": 1, "sha256": ""}}}, "which is not in the bundle"),
+        ({"files": {"..": {"size": 1, "sha256": ""}}}, "names '..', which is not in the bundle"),
+        ({"files": {"a\0b": {"size": 1, "sha256": ""}}}, "which is not in the bundle"),
+        (
+            {"form": "adapters", "compositions": {"mix": COMPOSITION}},
+            "keeps composition 'mix' in 'other', which is none of the bundle's files; export again",
+        ),
+        (
+            {"calibration": {"toxic": {"method": "platt", "cells": 9, "before": 0, "after": 0}}},
+            r"calibration\.toxic\.method='platt' is not one of 'temperature', 'isotonic'",
+        ),
     ],
 )
 def test_a_foreign_contract_with_a_right_hash_says_what_is_wrong(contract, change, message):

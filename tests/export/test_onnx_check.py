@@ -53,6 +53,24 @@ def outside():
     return model
 
 
+def sparse():
+    model = model_of()
+    kept = model.graph.sparse_initializer.add()
+    kept.values.CopyFrom(floats("more", 2.0))
+    kept.indices.CopyFrom(helper.make_tensor("", TensorProto.INT64, [1], [3]))
+    kept.dims.append(9)
+    return model
+
+
+def function():
+    model = model_of()
+    twice = helper.make_node("Add", ["x", "x"], ["y"])
+    opset = helper.make_opsetid("", OPSET)
+    model.functions.append(helper.make_function("own", "Twice", ["x"], ["y"], [twice], [opset]))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    return model
+
+
 def replaceable():
     model = scaled(helper.make_node("Mul", ["cast", "w"], ["scaled"]), weights=[floats("w", 2.0)])
     model.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [1]))
@@ -81,6 +99,8 @@ def replaceable():
             "Add of w, w is computed in every run, and is always the same",
         ),
         (model_of(weights=(LAST, floats("head.other", 1.0))), "nothing reads .* head.other"),
+        (sparse(), "holds sparse weights"),
+        (function(), r"holds the function Twice; only .* are safe"),
         (outside(), "invalid|outside of the file"),
         (replaceable(), "weights w can be replaced from outside"),
     ],

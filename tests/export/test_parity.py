@@ -1,6 +1,5 @@
 """Exported files against the frozen model in float64, over and over."""
 
-import os
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
@@ -10,13 +9,14 @@ import pytest
 import torch
 
 from graphadapt.data.store import TaskInfo
-from graphadapt.errors import BundleError
+from graphadapt.errors import BundleError, ConfigError
 from graphadapt.export import parity, repeated_runs
 from graphadapt.export.contract import TOLERANCE
 from graphadapt.export.parity import prove_parity
 from graphadapt.export.probes import PROBES, Probes
 from graphadapt.export.repeated_runs import BATCH_SIZES, ParityPlan, opener, thread_counts
 from graphadapt.molecules.features import FeatureBlock
+from graphadapt.molecules.process_map import available_cores
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_every_answer_at_every_size_and_number_of_threads(exported, repeats):
     assert np.array_equal(truth.answers, expected)
     assert found.largest_error <= TOLERANCE == 1e-5
     assert (found.repeats, found.batch_sizes) == (repeats, (1, 16, 32, 64, 256))
-    assert found.threads == tuple(sorted({1, 2, os.cpu_count()}))
+    assert found.threads == tuple(sorted({1, 2, available_cores()}))
     assert found.molecules == len(PROBES)
 
 
@@ -52,7 +52,7 @@ def test_another_model_is_found_out(exported):
         kept={},
     )
     plan = ParityPlan(repeats=1, batch_sizes=(1, 16), threads=(1,))
-    with pytest.raises(BundleError, match=r"off by .* of the answers' scale, more than 1e-05"):
+    with pytest.raises(BundleError, match=r"off by .* of the answers' scale, more than"):
         prove_parity(
             other,
             opener(exported.model, exported.plain.outputs),
@@ -118,7 +118,7 @@ def stand_ins(monkeypatch):
 def test_one_wrong_answer_in_many_runs_is_enough(stand_ins, wrong):
     stand_ins(wrong)
     plan = ParityPlan(repeats=20, batch_sizes=(1, 2), threads=(1,))
-    with pytest.raises(BundleError, match="off by"):
+    with pytest.raises(BundleError, match=r"off by|are no finite numbers"):
         prove_parity(MODEL, NOTHING, (), Probes(), plan)
     assert (
         prove_parity(MODEL, NOTHING, (), Probes(), replace(plan, repeats=18))[0].largest_error
@@ -130,12 +130,47 @@ def test_no_more_is_asked_than_float32_can_give(stand_ins, monkeypatch):
     stand_ins(3.0)
     plan = ParityPlan(repeats=20, batch_sizes=(1, 2), threads=(1,))
     monkeypatch.setattr(Reference, "float32_error", 0.3)
-    with pytest.raises(BundleError, match=r"more than 1e-05 \(PyTorch in float32: 3\.00e-01\)"):
+    with pytest.raises(BundleError, match=r"more than 6\.0e-01, twice what PyTorch itself is off"):
         prove_parity(MODEL, NOTHING, (), Probes(), plan)
     monkeypatch.setattr(Reference, "float32_error", 0.6)
     found = prove_parity(MODEL, NOTHING, (), Probes(), plan)[0]
     assert 0.5 < found.largest_error < 1.2
     assert found.float32_error == pytest.approx(0.6)
+
+
+def test_a_lower_precision_has_its_own_tolerance_and_may_be_forced_beyond_it(stand_ins):
+    stand_ins(1.5 * 1.04)
+    plan = ParityPlan(repeats=20, batch_sizes=(1, 2), threads=(1,))
+
+    def proven(precision, *, force):
+        return prove_parity(MODEL, NOTHING, (), Probes(), plan, precision=precision, force=force)[0]
+
+    close = proven("int8", force=False)
+    assert (close.tolerance, close.holds) == (1.0, True)
+    with pytest.raises(BundleError, match=r"in fp32 .* more than 1e-05, so nothing was written; a"):
+        proven("fp32", force=True)
+    with pytest.raises(
+        BundleError, match=r"in fp16 is off by .*, more than 0\.05, .*; take fp32, or --force"
+    ):
+        proven("fp16", force=False)
+    far = proven("fp16", force=True)
+    assert (far.tolerance, far.holds) == (0.05, False)
+    assert 0.05 < far.largest_error < 1
+
+
+def test_no_force_lets_pass_what_is_no_number(stand_ins):
+    stand_ins(np.nan)
+    plan = ParityPlan(repeats=20, batch_sizes=(1, 2), threads=(1,))
+    with pytest.raises(BundleError, match=r"in fp16 are no finite numbers, .* take fp32$"):
+        prove_parity(MODEL, NOTHING, (), Probes(), plan, precision="fp16", force=True)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"repeats": 0}, {"batch_sizes": ()}, {"batch_sizes": (0,)}, {"threads": (0, 1)}]
+)
+def test_a_plan_that_compares_nothing_is_refused(wrong):
+    with pytest.raises(ConfigError, match="compare nothing; use at least one of each"):
+        ParityPlan(**wrong)
 
 
 def test_answers_in_the_same_units_share_a_scale():

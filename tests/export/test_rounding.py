@@ -11,9 +11,12 @@ from graphadapt.export.onnx_check import check_model
 from graphadapt.export.probes import Probes
 from graphadapt.export.reference import Reference
 from graphadapt.export.repeated_runs import opener, share_off, truth_of
+from graphadapt.export.restate import restate
 from graphadapt.export.rounding import BOUNDS, TOLERANCES, _beside_answers, round_model
-from graphadapt.export.validation_loss import check_loss, metric_losses
+from graphadapt.export.validation_loss import check_loss, metric_losses, score_file
+from graphadapt.freeze import freeze
 from graphadapt.objective.metrics import Evaluation
+from graphadapt.run import Run
 
 
 @pytest.fixture(params=["fp16", "int8"])
@@ -72,8 +75,8 @@ def test_what_is_beside_the_answers_stays_in_float32():
     assert _beside_answers(helper.make_model(graph)) == {"beside", "too"}
 
 
-def scored(**mean):
-    return Evaluation(metric="rmse", tasks={}, mean=mean, skipped={}, score=0.0)
+def scored(skipped=None, **mean):
+    return Evaluation(metric="rmse", tasks={}, mean=mean, skipped=skipped or {}, score=0.0)
 
 
 def test_points_are_lost_of_ranks_and_shares_of_errors():
@@ -93,5 +96,50 @@ def test_a_loss_above_the_bound_is_refused_unless_forced():
         check_loss("int8", before, scored(ap=np.nan), force=False)
 
 
-def test_without_a_metric_there_is_nothing_to_lose():
-    assert check_loss("int8", scored(), scored(), force=False).loss == {}
+def test_a_loss_that_is_no_number_hides_behind_no_other():
+    before, after = scored(ap=0.5, rocauc=0.9), scored(ap=0.5, rocauc=np.nan)
+    with pytest.raises(BundleError, match="costs nan of rocauc"):
+        check_loss("int8", before, after, force=False)
+
+
+ONE_CLASS = {"toxic": "one class only: 0 of 12 cells are positive"}
+
+
+def test_what_cannot_be_measured_is_refused_and_if_forced_it_says_so():
+    nothing = scored(ONE_CLASS)
+    with pytest.raises(BundleError) as caught:
+        check_loss("int8", nothing, nothing, force=False)
+    assert str(caught.value) == (
+        "what int8 costs is unmeasured: no task has a metric on validation ('toxic': one class "
+        "only: 0 of 12 cells are positive), so nothing was written; take fp32, or --force if that "
+        "is good enough"
+    )
+    found = check_loss("int8", nothing, nothing, force=True)
+    assert (found.loss, found.unmeasured, found.forced) == ({}, ONE_CLASS, True)
+
+
+def test_tasks_beside_a_measured_one_are_listed():
+    found = check_loss("fp16", scored(ONE_CLASS, ap=0.5), scored(ONE_CLASS, ap=0.5), force=False)
+    assert (found.loss, found.unmeasured, found.forced) == ({"ap": 0.0}, ONE_CLASS, False)
+
+
+def test_a_metric_that_rounding_takes_away_is_unmeasured():
+    before, after = scored(ap=0.5, rmse=1.0), scored(rmse=1.0)
+    with pytest.raises(BundleError, match="it leaves no ap on validation, so nothing was written"):
+        check_loss("fp16", before, after, force=False)
+    found = check_loss("fp16", before, after, force=True)
+    assert (found.loss, found.forced) == ({"rmse": 0.0}, True)
+
+
+def test_answers_that_are_no_numbers_are_not_scored(tiny_run):
+    run = Run.open(tiny_run)
+    plain = restate(freeze(run.model))
+    tasks = ("aromatic", "greasy", "potency")
+
+    def ask(inputs):
+        answers = np.full((len(inputs["graph_atoms"]), 3), 0.5)
+        answers[0, 1] = np.inf
+        return answers
+
+    with pytest.raises(BundleError, match="answers of the file to valid molecules are no finite"):
+        score_file(run, tasks, ask, plain.reads)

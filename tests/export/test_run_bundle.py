@@ -1,12 +1,17 @@
 """From a run to what a bundle is written from: heads, temperatures, the figure, what it records."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from graphadapt.errors import ConfigError
+from graphadapt.errors import BundleError, ConfigError
 from graphadapt.export import calibration, run_bundle
+from graphadapt.export.bundle import trace
 from graphadapt.export.calibration import expected_calibration_error
+from graphadapt.export.contract_parts import Calibration
+from graphadapt.export.probes import Probes
 from graphadapt.export.restate import restate
 from graphadapt.export.run_bundle import ExportOptions, export_compositions, export_run
 from graphadapt.freeze import Selection, freeze
@@ -43,7 +48,7 @@ def test_a_merged_network_holds_neither_adapters_nor_other_heads(run):
 def test_temperatures_are_fitted_on_validation_cells_and_put_into_the_head(
     run, written, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(calibration, "FEWEST_CELLS", 10)
+    monkeypatch.setitem(calibration.FEWEST_CELLS, "temperature", 10)
     bare = freeze(run.model)
     _, frozen = export_run(run, tmp_path / "b", shown=False)
     (_, named), *_ = written
@@ -62,8 +67,29 @@ def test_temperatures_are_fitted_on_validation_cells_and_put_into_the_head(
         assert part.after == pytest.approx(after, abs=1e-4)
     assert torch.equal(frozen.head.weight[2].float(), bare.head.weight[2])
     written.clear()
-    export_run(run, tmp_path / "b", options=ExportOptions(calibrate=False), shown=False)
+    export_run(run, tmp_path / "b", options=ExportOptions(calibrate="none"), shown=False)
     assert written[0][1]["notes"].calibration == {}
+
+
+def test_isotonic_tables_are_fitted_on_validation_cells_and_put_behind_the_head(
+    run, written, tmp_path, monkeypatch
+):
+    options = ExportOptions(calibrate="isotonic")
+    _, frozen = export_run(run, tmp_path / "b", options=options, shown=False)
+    assert (frozen.calibration, written.pop()[1]["notes"].calibration) == (None, {})
+    monkeypatch.setitem(calibration.FEWEST_CELLS, "isotonic", 10)
+    _, frozen = export_run(run, tmp_path / "b", options=options, shown=False)
+    found = written[0][1]["notes"].calibration
+    assert found
+    assert all(isinstance(part, Calibration) and part.logits for part in found.values())
+    rows = torch.from_numpy(run.dataset.rows("valid"))
+    batch = run.feed.table.gather(rows)
+    logits, answers = frozen(batch).numpy(), frozen.answers(batch).numpy()
+    for column, task in enumerate(frozen.tasks):
+        if part := found.get(task.name):
+            expected = np.interp(logits[:, column], part.logits, part.probabilities)
+            np.testing.assert_allclose(answers[:, column], expected, atol=1e-5)
+    assert restate(frozen).calibration is not frozen.calibration
 
 
 def test_the_figure_is_fitted_on_training_molecules(run, written, tmp_path, monkeypatch):
@@ -95,6 +121,56 @@ def test_every_composition_is_frozen_and_measured_by_itself(run, written, tmp_pa
     assert all([task.name for task in each.tasks] == ["potency"] for each in models.values())
     assert named["notes"].selection == {"top_m": 1}
     assert set(named["notes"].metrics["freeze_gaps"]) == set(mixes)
+
+
+def without_labels(run, part):
+    """The run, none of whose cells are of a part any more."""
+    code = {"valid": 1}[part]
+    split = np.where(run.dataset.split == code, np.uint8(255), run.dataset.split)
+    run.dataset = replace(run.dataset, split=split)
+    return run
+
+
+def lower(run, frozen, tmp_path, *, force):
+    """What ``export_run`` hands over to make a float32 file one of half precision."""
+    plain = restate(frozen)
+    probes = Probes(run.inputs.blocks)
+    model = trace(plain, frozen, probes)
+    options = ExportOptions(precision="fp16", force=force)
+    return run_bundle._lowered(run, frozen, options, model, plain.reads, plain.outputs)
+
+
+def test_a_precision_that_nobody_can_measure_is_refused_unless_forced(run, tmp_path):
+    run = without_labels(run, "valid")
+    frozen = freeze(run.model)
+    with pytest.raises(BundleError, match=r"what fp16 costs is unmeasured: no task has a metric"):
+        lower(run, frozen, tmp_path, force=False)
+    _, precision = lower(run, frozen, tmp_path, force=True)
+    assert precision.forced
+    assert precision.loss == {}
+    assert precision.unmeasured == dict.fromkeys(
+        ("aromatic", "greasy", "potency"), "no labelled cell"
+    )
+
+
+def test_without_validation_cells_nothing_is_calibrated(run, written, tmp_path):
+    export_run(without_labels(run, "valid"), tmp_path / "b", shown=False)
+    notes = written[0][1]["notes"]
+    assert notes.calibration == {}
+    assert notes.metrics["freeze_gap"]["gap"] == {}
+
+
+def test_force_reaches_whoever_writes(run, written, tmp_path):
+    for force in (False, True):
+        options = ExportOptions(precision="fp16", force=force)
+        export_run(run, tmp_path / "b", options=options, shown=False)
+    assert [named["force"] for _, named in written] == [False, True]
+
+
+def test_compositions_need_names(run, tmp_path):
+    for nameless in ({}, {"": single_task("greasy", ["aromatic", "greasy", "potency"])}):
+        with pytest.raises(ConfigError, match="give one or more, and a name to each"):
+            export_compositions(run, tmp_path / "b", nameless)
 
 
 def test_forms_that_do_not_go_together_are_refused(run, tmp_path):

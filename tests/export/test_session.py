@@ -3,6 +3,7 @@
 import sys
 from types import SimpleNamespace
 
+import onnx
 import onnxruntime
 import pytest
 
@@ -42,6 +43,18 @@ def test_a_silent_fall_back_to_the_cpu_is_an_error(monkeypatch):
         open_session(b"", (CUDA, CPU))
     assert loaded == [True]
     assert open_session(b"", (CPU,)).get_providers() == [CPU]
+
+
+def test_a_model_that_this_runtime_cannot_open_says_why():
+    newer = onnx.load_from_string(IDENTITY_MODEL)
+    newer.ir_version = 9999
+    version = onnxruntime.__version__
+    with pytest.raises(
+        DependencyError, match=rf"ONNX Runtime {version} cannot open the model: .*IR"
+    ):
+        open_session(newer.SerializeToString())
+    with pytest.raises(DependencyError, match="cannot open the model: "):
+        open_session(b"no model at all")
 
 
 def test_a_missing_runtime_says_what_to_install(monkeypatch):

@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+import threading
 from collections import deque
 from types import ModuleType, SimpleNamespace
 
@@ -130,39 +131,74 @@ def test_molecules_that_fit_no_bucket_have_a_model_of_any_shape(repository):
     assert "dynamic_batching" not in found
 
 
-def test_the_smiles_model_answers_like_the_bundle(repository, bundle, monkeypatch):
+@pytest.fixture
+def program(repository, monkeypatch):
+    """The SMILES model, as Triton would load it."""
+    backend = ModuleType("triton_python_backend_utils")
+    backend.Tensor = tensor
+    backend.InferenceResponse = response
+    backend.TritonError = str
+    backend.get_input_tensor_by_name = lambda request, name: request[name]
+    monkeypatch.setitem(sys.modules, backend.__name__, backend)
+    names = {}
+    text = (repository / "my_model" / "1" / "model.py").read_text("utf-8")
+    exec(compile(text, "model.py", "exec"), names)
+    model = names["TritonPythonModel"]()
+    model.initialize({"model_repository": str(repository / "my_model"), "model_version": "1"})
+    yield model
+    model.finalize()
+
+
+def tensor(name, array):
+    return SimpleNamespace(name=name, as_numpy=lambda: array)
+
+
+def response(output_tensors=(), error=None):
+    outputs = {each.name: each.as_numpy() for each in output_tensors}
+    return SimpleNamespace(error=error, outputs=outputs)
+
+
+def request_of(smiles, acidity):
+    rows = np.array([[text.encode()] for text in smiles], np.object_)
+    columns = np.array(acidity, np.float32).reshape(-1, 1)
+    return {"smiles": tensor("smiles", rows), "columns": tensor("columns", columns)}
+
+
+ACIDITY = (7.0, 1.0, 0.0, 3.0)
+
+
+def test_the_smiles_model_answers_like_the_bundle(repository, bundle, program):
     found = config(repository, "my_model")
     assert found["backend"] == ["python"]
     assert [each["name"][0] for each in found["input"]] == ["smiles", "columns"]
     assert found["input"][1]["dims"] == [[1]]
-    backend = ModuleType("triton_python_backend_utils")
-    backend.Tensor = lambda name, array: SimpleNamespace(name=name, as_numpy=lambda: array)
-    backend.InferenceResponse = SimpleNamespace
-    backend.TritonError = str
-    backend.get_input_tensor_by_name = lambda request, name: request[name]
-    monkeypatch.setitem(sys.modules, backend.__name__, backend)
-    program = {}
-    text = (repository / "my_model" / "1" / "model.py").read_text("utf-8")
-    exec(compile(text, "model.py", "exec"), program)
-    model = program["TritonPythonModel"]()
-    model.initialize({"model_repository": str(repository / "my_model"), "model_version": "1"})
-    acidity = np.array([[7.0], [1.0], [0.0], [3.0]], np.float32)
-    rows = np.array([[text.encode()] for text in SMILES], np.object_)
-    requests = [
-        {"smiles": backend.Tensor("smiles", part), "columns": backend.Tensor("columns", values)}
-        for part, values in ((rows[:1], acidity[:1]), (rows[1:], acidity[1:]))
-    ]
-    responses = model.execute(requests)
-    outputs = [
-        {tensor.name: tensor.as_numpy() for tensor in response.output_tensors}
-        for response in responses
-    ]
+    requests = [request_of(SMILES[:1], ACIDITY[:1]), request_of(SMILES[1:], ACIDITY[1:])]
+    outputs = [each.outputs for each in program.execute(requests)]
     assert [each["answers"].shape for each in outputs] == [(1, 2), (3, 2)]
     answers = np.concatenate([each["answers"] for each in outputs])
-    expected = Predictor(bundle).predict(list(SMILES), columns={"pH": acidity[:, 0].tolist()})
+    expected = Predictor(bundle).predict(list(SMILES), columns={"pH": list(ACIDITY)})
     np.testing.assert_allclose(answers, expected.values, rtol=1e-5)
     errors = np.concatenate([each["error"] for each in outputs])[:, 0]
     assert [bool(error) for error in errors] == [False, False, True, False]
+
+
+def test_a_request_that_cannot_be_answered_fails_alone(program):
+    sound, crooked = request_of(SMILES[:2], ACIDITY[:2]), request_of(SMILES[:3], ACIDITY[:2])
+    short = request_of(SMILES[:1], ACIDITY[:2])  # together with the other, the rows would add up
+    first, wrong, other, last = program.execute([sound, crooked, short, sound])
+    assert wrong.error == "2 rows of columns were given for 3 SMILES"
+    assert other.error == "2 rows of columns were given for 1 SMILES"
+    assert first.error is last.error is None
+    expected = program.execute([sound])[0].outputs["answers"]
+    for each in (first, last):
+        np.testing.assert_allclose(each.outputs["answers"], expected, rtol=1e-5)
+
+
+def test_the_end_of_the_model_ends_its_threads(program):
+    before = set(threading.enumerate())
+    program.execute([request_of(["CCO"] * 200, [7.0] * 200)])
+    program.finalize()
+    assert set(threading.enumerate()) <= before
 
 
 def test_nothing_is_written_over_and_nothing_from_another_form(repository, bundle, tmp_path):

@@ -149,6 +149,15 @@ def test_a_model_of_other_tasks_is_found_by_what_it_says(bundle):
         verify_bundle(bundle, QUICK)
 
 
+def test_the_bound_is_said_as_it_is(bundle):
+    contract = read_contract(bundle)
+    assert verify_bundle(bundle, QUICK).checks["answers"].endswith("runs; the bound is 1e-05")
+    parity = replace(contract.parity, float32_error=2e-5)
+    write(bundle, counting_model(), (bundle / "probes.json").read_bytes(), parity=parity)
+    said = verify_bundle(bundle, QUICK).checks["answers"]
+    assert said.endswith("the bound is 4.0e-05, twice what PyTorch itself is off by in float32")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -157,6 +166,8 @@ def test_a_model_of_other_tasks_is_found_by_what_it_says(bundle):
         (b'{"smiles": ["C"], "columns": {}, "answers": {"": []}}', "other numbers of answers"),
         (b'{"smiles": ["C"], "columns": {}, "answers": {"": [[1, 2]]}}', "does not answer all"),
         (b'{"smiles": ["no"], "columns": {}, "answers": {"": [[1]]}}', "no cannot be read here"),
+        (b'{"smiles": [1], "columns": {}, "answers": {"": [[1]]}}', "holds no SMILES, or no table"),
+        (b'{"smiles": ["C"], "columns": [], "answers": {"": [[1]]}}', "or no table of columns"),
     ],
 )
 def test_probes_of_another_kind_are_refused(bundle, content, message):
@@ -177,9 +188,11 @@ def test_a_bundle_without_probes_is_refused(bundle):
 def test_a_low_precision_may_be_off_by_twice_what_it_was(bundle):
     contract = read_contract(bundle)
     parity = replace(contract.parity, largest_error=1e-2)
-    assert module._allowed(replace(contract, parity=parity)) == 1e-5
+    assert module._bound(replace(contract, parity=parity)) == (1e-5, "1e-05")
     precision = replace(contract.precision, name="int8")
-    assert module._allowed(replace(contract, parity=parity, precision=precision)) == 2e-2
+    allowed, said = module._bound(replace(contract, parity=parity, precision=precision))
+    assert (allowed, said) == (2e-2, "2.0e-02, twice what it was off by in int8 when written")
+    assert module._bound(replace(contract, precision=precision)) == (1e-5, "1e-05")
 
 
 def test_a_witness_is_kept_to_ten_digits():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphadapt.errors import ConfigError
-from graphadapt.graphs.buckets import BatchSize, BucketLadder
+from graphadapt.graphs.buckets import BatchSize, BucketLadder, UsualBuckets
 
 ladders = st.builds(BucketLadder, st.integers(8, 500), st.integers(1, 63))
 
@@ -90,3 +90,30 @@ def test_steps_that_cannot_work_are_an_error(node_step, bond_step):
 def test_nothing_to_fit_is_an_error(batch_size, padding):
     with pytest.raises(ConfigError, match="make no ladder; use padding above 0"):
         BucketLadder.fit(np.ones(3, np.int64), np.ones(3, np.int64), batch_size, padding)
+
+
+sizes = st.lists(st.tuples(st.integers(0, 9999), st.integers(0, 9999)), min_size=1, max_size=9)
+
+
+@given(ladders, sizes, sizes, st.integers(1, 5))
+def test_usual_buckets_are_few_and_hold_every_batch(ladder, known, new, most):
+    usual = UsualBuckets.fit(ladder, *np.array(known).T, most)
+    found = usual.buckets(*np.array(known).T)
+    assert len(set(found)) <= most
+    highest = ladder.size(max(usual.rungs))
+    for size, bucket in zip(known + new, found + usual.buckets(*np.array(new).T), strict=True):
+        own = ladder.bucket(BatchSize(*size))
+        assert bucket.holds(BatchSize(*size))
+        assert bucket.nodes >= own.nodes
+        assert bucket in {ladder.size(rung) for rung in usual.rungs} or own == bucket
+        assert bucket == own or bucket.nodes <= highest.nodes
+
+
+def test_a_rung_that_few_batches_need_gives_way_to_the_next():
+    ladder = BucketLadder(100, 120)
+    nodes = np.array([150] * 3 + [250] * 90 + [350] * 7)
+    usual = UsualBuckets.fit(ladder, nodes, nodes)
+    assert usual.rungs == (3, 4)
+    assert set(usual.buckets(nodes, nodes)) == {ladder.size(3), ladder.size(4)}
+    assert usual.buckets(np.array([20]), np.array([20])) == [ladder.size(3)]
+    assert usual.buckets(np.array([760]), np.array([700])) == [ladder.size(8)]

@@ -1,8 +1,11 @@
 """What the cache takes for the same tensors, and what not."""
 
+import gc
+
 import torch
 
-from graphadapt.graphs.derived import DerivedCache
+from graphadapt.graphs import derived
+from graphadapt.graphs.derived import DerivedCache, forget_derived, held_for_replays
 
 
 class Counting:
@@ -52,20 +55,67 @@ def test_the_longest_unused_value_is_forgotten():
     assert cache.get("sum", (second,), (), make) == 4
 
 
-def test_what_a_capture_makes_is_not_remembered_and_what_it_reads_is_never_let_go():
+def capturing_cache(size=1):
+    """A cache, and the list whose first entry says whether a graph is being captured."""
     capturing = [False]
-    cache, make = DerivedCache(size=1, is_capturing=lambda tensor: capturing[0]), Counting()
+    return DerivedCache(size, is_capturing=lambda device: capturing[0]), capturing
+
+
+def test_what_a_capture_makes_is_not_remembered_and_what_it_reads_is_held():
+    (cache, capturing), make = capturing_cache(), Counting()
     known, new, other = (torch.arange(3) for _ in range(3))
     assert cache.get("sum", (known,), (), make) == 1
     capturing[0] = True
-    assert cache.get("sum", (known,), (), make) == 1
-    assert cache.get("sum", (new,), (), make) == 2
-    assert cache.get("sum", (new,), (), make) == 3
+    with held_for_replays() as held:
+        assert cache.get("sum", (known,), (), make) == 1
+        assert cache.get("sum", (new,), (), make) == 2
+        assert cache.get("sum", (new,), (), make) == 3
     capturing[0] = False
     assert cache.get("sum", (new,), (), make) == 4
     assert cache.get("sum", (other,), (), make) == 5
-    kept = [entry[1] for entry in cache._read_by_graphs.values()]
-    assert (len(cache), kept) == (1, [1])
+    ((tensors, value),) = held
+    assert (len(cache), value) == (1, 1)
+    assert tensors[0] is known
+
+
+def test_what_a_graph_reads_lives_as_long_as_what_holds_it():
+    (cache, capturing), finished = capturing_cache(), []
+
+    class Made:
+        def __del__(self):
+            finished.append(True)
+
+    index = torch.arange(3)
+    cache.get("sum", (index,), (), Made)
+    capturing[0] = True
+    with held_for_replays() as held:
+        cache.get("sum", (index,), (), Made)
+    forget_derived()
+    gc.collect()
+    assert (len(cache), finished) == (0, [])
+    del held
+    gc.collect()
+    assert finished == [True]
+
+
+def test_what_nobody_collects_for_is_held_for_good(monkeypatch):
+    monkeypatch.setattr(derived, "_HELD_FOR_GOOD", [])
+    (cache, capturing), index = capturing_cache(), torch.arange(3)
+    cache.get("sum", (index,), (), Counting())
+    capturing[0] = True
+    cache.get("sum", (index,), (), Counting())
+    forget_derived()
+    ((tensors, value),) = derived._HELD_FOR_GOOD
+    assert tensors[0] is index
+    assert value == 1
+
+
+def test_what_was_remembered_can_be_let_go_of_and_is_made_again():
+    cache, make, index = DerivedCache(), Counting(), torch.arange(3)
+    assert cache.get("sum", (index,), (), make) == 1
+    forget_derived()
+    assert len(cache) == 0
+    assert cache.get("sum", (index,), (), make) == 2
 
 
 def test_a_buffer_that_is_refilled_counts_as_another_tensor():

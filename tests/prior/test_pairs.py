@@ -3,6 +3,8 @@ import itertools
 import pytest
 import torch
 
+from graphadapt.graphs.derived import RecentValues, held_for_replays
+from graphadapt.prior import pairs as module
 from graphadapt.prior.pairs import all_pairs, other_pairs
 
 CPU = torch.device("cpu")
@@ -50,3 +52,20 @@ def test_pairs_made_in_inference_mode_are_ordinary_tensors():
     with torch.inference_mode():
         pairs = other_pairs(5, 2, CPU)
     assert not pairs.source.is_inference()
+
+
+def test_pairs_that_a_graph_reads_live_on_and_what_it_makes_is_not_kept(monkeypatch):
+    capturing = [False]
+    recent = RecentValues(2, is_capturing=lambda device: capturing[0])
+    monkeypatch.setattr(module, "_KNOWN", recent)
+    known = all_pairs(2, 3, 4, CPU)
+    capturing[0] = True
+    with held_for_replays() as held:
+        assert all_pairs(2, 3, 4, CPU) is known
+        of_the_graph = other_pairs(2, 3, CPU)
+    capturing[0] = False
+    assert held == [known]
+    assert other_pairs(2, 3, CPU) is not of_the_graph
+    for sites in range(1, 9):
+        all_pairs(sites, 1, 1, CPU)
+    assert len(recent) == 2

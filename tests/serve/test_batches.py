@@ -1,5 +1,7 @@
 """Batches by size: every molecule once, none too large, alike within."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from graphadapt.export.joined_graphs import SILENT
 from graphadapt.export.probes import PROBES
 from graphadapt.molecules.featurise import featurise_smiles
 from graphadapt.serve.batches import (
+    MOST_FILLING,
     batches_by_size,
     batches_in_buckets,
     batches_of_like_size,
@@ -93,11 +96,13 @@ def test_buckets_hold_what_is_put_in_them(molecules):
     for batch in batches:
         first = batch.rows[0]
         assert all(batch.shape.holds(sizes[row], slots[row]) for row in batch.rows)
-        assert len(batch.rows) <= batch.shape.graphs < 4 * len(batch.rows)
+        assert len(batch.rows) <= batch.shape.graphs <= 2 * len(batch.rows)
         if any(each.holds(sizes[first], slots[first]) for each in BUCKETS):
             assert batch.shape.graphs in (1, 4, known[batch.shape.atoms, batch.shape.slots])
+            assert batch.recurs
         else:
             assert len(batch.rows) == 1
+            assert not batch.recurs
 
 
 def test_full_batches_stay_in_the_smallest_bucket_and_the_rest_fills_up_a_larger_one():
@@ -112,6 +117,16 @@ def test_full_batches_stay_in_the_smallest_bucket_and_the_rest_fills_up_a_larger
     assert shapes([10] * 9 + [30] * 3) == [(16, 8, 8), (32, 4, 4)]
     assert shapes([10] * 10 + [30] * 3) == [(16, 4, 2), (16, 8, 8), (32, 4, 3)]
     assert shapes([70]) == [(70, 1, 1)]
+
+
+@given(st.integers(0, 3000), st.sampled_from([1, 3, 64, 341, 1024]))
+def test_few_runs_of_few_shapes_hold_any_number(count, graphs):
+    batches = batches_in_buckets([10] * count, [3] * count, [replace(BUCKETS[0], graphs=graphs)])
+    shapes = [batch.shape.graphs for batch in batches]
+    assert sum(len(batch.rows) for batch in batches) == count
+    assert all(len(batch.rows) >= (1 - MOST_FILLING) * batch.shape.graphs for batch in batches)
+    assert set(shapes) <= {1, 4, 16, 64, 256, graphs}
+    assert len(shapes) - count // graphs <= 6
 
 
 def test_what_larger_buckets_have_no_slots_for_stays():

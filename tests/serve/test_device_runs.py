@@ -61,7 +61,7 @@ def test_answers_are_those_of_a_plain_run_whatever_ran_before():
     runs = DeviceRuns(session, OUTPUTS, WIDTHS)
     for seed in range(12):
         inputs = arrays(*((3, 4), (1, 4), (3, 7))[seed % 3], seed)
-        answers, figure = runs.run(inputs)
+        answers, figure = runs.run(inputs, recurs=True)
         plain = session.run(list(OUTPUTS), inputs)
         np.testing.assert_array_equal(answers, plain[0])
         np.testing.assert_array_equal(figure, plain[1])
@@ -73,8 +73,8 @@ def test_answers_are_those_of_a_plain_run_whatever_ran_before():
 def test_answers_stay_when_the_same_place_answers_again():
     runs = DeviceRuns(summing_session(), OUTPUTS, WIDTHS)
     first, second = arrays(2, 3, 1), arrays(2, 3, 2)
-    answers = runs.run(first)[0]
-    runs.run(second)
+    answers = runs.run(first, recurs=True)[0]
+    runs.run(second, recurs=True)
     np.testing.assert_allclose(answers, expected(first)[0], rtol=1e-6)
 
 
@@ -83,18 +83,19 @@ def test_many_threads_take_turns():
 
     def ask(seed):
         inputs = arrays(1 + seed % 3, 5, seed)
-        np.testing.assert_allclose(runs.run(inputs)[0], expected(inputs)[0], rtol=1e-6)
+        np.testing.assert_allclose(runs.run(inputs, recurs=True)[0], expected(inputs)[0], rtol=1e-6)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(ask, range(200)))
     assert len(runs.register) == 3
 
 
-def test_more_shapes_than_are_kept_run_without_a_graph():
-    runs = DeviceRuns(summing_session(), OUTPUTS, WIDTHS, most_shapes=2)
-    for rows in (2, 3, 4, 5):
+def test_shapes_that_do_not_come_again_take_no_place():
+    runs = DeviceRuns(summing_session(), OUTPUTS, WIDTHS)
+    for rows in range(2, 102):
         inputs = arrays(2, rows)
-        np.testing.assert_allclose(runs.run(inputs)[0], expected(inputs)[0], rtol=1e-6)
+        found = runs.run(inputs, recurs=rows in (50, 101))[0]
+        np.testing.assert_allclose(found, expected(inputs)[0], rtol=1e-6)
     assert len(runs.register) == 2
 
 
@@ -186,11 +187,11 @@ def device(monkeypatch):
 
 
 def test_a_device_replays_one_graph_a_shape_from_one_thread(device):
-    runs = DeviceRuns(device, OUTPUTS, WIDTHS, most_shapes=3)
+    runs = DeviceRuns(device, OUTPUTS, WIDTHS)
 
     def ask(seed):
         inputs = arrays((1, 4, 16, 64)[seed % 4], 3, seed)
-        answers, figure = runs.run(inputs)
+        answers, figure = runs.run(inputs, recurs=seed % 4 < 3)
         np.testing.assert_array_equal(answers, inputs["padded_counts"].sum(axis=1, keepdims=True))
         np.testing.assert_array_equal(figure, inputs["padded_counts"].max(axis=1))
 
@@ -208,10 +209,10 @@ def test_a_device_replays_one_graph_a_shape_from_one_thread(device):
 def test_a_place_whose_number_was_mixed_up_is_refused(device):
     runs = DeviceRuns(device, OUTPUTS, WIDTHS)
     small, large = arrays(1, 3), arrays(4, 3)
-    runs.run(small)
-    runs.run(large)
+    runs.run(small, recurs=True)
+    runs.run(large, recurs=True)
     places = runs._places
     mixed = places[shapes_of(large)]._replace(number=1)
     places[shapes_of(large)] = mixed
     with pytest.raises(ConfigError, match="graph 1 was recorded for"):
-        runs.run(large)
+        runs.run(large, recurs=True)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -61,6 +62,27 @@ def test_reading_goes_on_in_windows_and_answers_stay_in_order(make_bundle):
     assert sorted(found.failures) == list(range(0, 700, 50))
     expected = [len(text) if text != "?" else np.nan for text in smiles]
     np.testing.assert_array_equal(found.values[:, 0], expected)
+
+
+def test_the_next_are_read_while_those_before_are_answered(make_bundle, monkeypatch):
+    predictor, read_again = Predictor(make_bundle(), threads=2), threading.Event()
+    calls, read, run = [], predictor._reader.read, predictor._engine.run
+
+    def noted(texts, columns):
+        calls.append(len(texts))
+        if len(calls) == 2:
+            read_again.set()
+        return read(texts, columns)
+
+    def waiting(*args, **settings):
+        assert read_again.wait(60), "nothing was read while this ran"
+        return run(*args, **settings)
+
+    monkeypatch.setattr(predictor._reader, "read", noted)
+    monkeypatch.setattr(predictor._engine, "run", waiting)
+    found = predictor.predict(["CCO"] * 200)
+    assert found.values.tolist() == [[3]] * 200
+    assert sum(calls) == 200
 
 
 @pytest.mark.parametrize("cache", [0, 40])

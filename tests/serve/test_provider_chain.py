@@ -24,7 +24,7 @@ class Runtime:
 
     def __init__(self, available, starting, raising=()):
         self.available, self.starting, self.raising = available, starting, raising
-        self.opened = []
+        self.opened, self.asked = [], []
 
     def get_all_providers(self):
         return [TENSORRT, CUDA, CPU]
@@ -40,6 +40,7 @@ class Runtime:
 
     def InferenceSession(self, model, options, *, providers, provider_options, enable_fallback):  # noqa: N802
         assert enable_fallback == 0
+        self.asked.append(options)
         if providers[0] in self.raising:
             raise RuntimeError(f"{providers[0]}: no device\nstack")
         self.opened.append((providers, provider_options))
@@ -84,9 +85,32 @@ def test_one_that_is_not_built_in_is_passed_over(machine):
 
 
 def test_a_device_keeps_the_rest_of_the_chain_behind_it(machine):
+    runtime = machine([CUDA, CPU], {CUDA, CPU})
+    open_chain(b"", (CUDA,), graphs=True)
+    assert runtime.opened == [([CUDA, CPU], [{"use_tf32": "0", "enable_cuda_graph": "1"}, {}])]
+
+
+@pytest.mark.parametrize("chain", [(TENSORRT,), (TENSORRT, CUDA), (TENSORRT, CPU)])
+def test_tensorrt_keeps_cuda_behind_it_and_captures_alone(machine, chain):
     runtime = machine([TENSORRT, CUDA, CPU], {TENSORRT, CUDA, CPU})
-    open_chain(b"", (TENSORRT, CUDA), options={CUDA: {"use_tf32": "0"}})
-    assert runtime.opened == [([TENSORRT, CUDA, CPU], [{}, {"use_tf32": "0"}, {}])]
+    assert open_chain(b"", chain, graphs=True).providers[0] == TENSORRT
+    options = [{"trt_cuda_graph_enable": "1"}, {"use_tf32": "0", "enable_cuda_graph": "0"}, {}]
+    assert runtime.opened == [([TENSORRT, CUDA, CPU], options)]
+
+
+def test_cuda_captures_where_tensorrt_does_not_start(machine):
+    runtime = machine([TENSORRT, CUDA, CPU], {CUDA, CPU}, (TENSORRT,))
+    opened = open_chain(b"", (TENSORRT, CUDA), graphs=True)
+    assert opened.providers == (CUDA, CPU)
+    ((providers, (options, _)),) = runtime.opened
+    assert (providers, options["enable_cuda_graph"]) == ([CUDA, CPU], "1")
+
+
+def test_each_provider_has_settings_of_its_own(machine):
+    runtime = machine([CUDA, CPU], {CPU}, (CUDA,))
+    settings = {CUDA: SessionSettings(threads=3), CPU: SessionSettings(threads=2)}
+    open_chain(b"", (CUDA, CPU), settings)
+    assert [each.intra_op_num_threads for each in runtime.asked] == [3, 2]
 
 
 @pytest.mark.parametrize("available", [[CPU], [CUDA, CPU]])
@@ -118,7 +142,7 @@ def test_an_empty_chain_is_refused():
 
 def test_this_machine_answers_on_the_cpu():
     settings = SessionSettings(threads=2, arena=False, optimisation="basic")
-    opened = open_chain(IDENTITY_MODEL, provider_chain(["gpu"]), settings)
+    opened = open_chain(IDENTITY_MODEL, provider_chain(["gpu"]), {CPU: settings})
     options = opened.session.get_session_options()
     assert opened.providers[-1] == CPU
     assert options.intra_op_num_threads == 2

@@ -2,16 +2,19 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from graphadapt.errors import ConfigError
 from graphadapt.export.contract import fingerprint
-from graphadapt.export.session import SessionSettings
+from graphadapt.export.session import CPU, CUDA, SessionSettings
+from graphadapt.serve import engine
 from graphadapt.serve import tuning as module
 from graphadapt.serve.bundle_reader import read_bundle
 from graphadapt.serve.predictor import Predictor
 from graphadapt.serve.predictors import Predictors
+from graphadapt.serve.provider_chain import Opened
 from graphadapt.serve.tuning import Tuning, default_tuning, machine, read_tuning, write_tuning
 
 TUNING = Tuning(
@@ -48,6 +51,25 @@ def test_what_the_caller_says_comes_first(tuned):
     assert Predictor(tuned, ["gpu"], tuning=TUNING).tuning == TUNING
     single = Predictor(tuned, threads=1)
     assert single._engine._one.get_session_options().intra_op_num_threads == 1
+
+
+def test_what_was_asked_of_a_gpu_and_runs_on_the_cpu_runs_as_tuned(tuned):
+    predictor = Predictor(tuned, ["gpu"])
+    if not predictor._engine.on_cpu:
+        pytest.skip("there is a GPU")
+    assert predictor.tuning == TUNING
+    assert predictor._engine._one.get_session_options().intra_op_num_threads == 2
+    assert len(predictor.remarks) == 1, "the provider that does not serve"
+
+
+def test_what_runs_on_a_gpu_is_not_tuned_for_the_cpu(tuned, monkeypatch):
+    device = SimpleNamespace(get_providers=lambda: [CUDA, CPU])
+    opened = Opened(device, (CUDA, CPU), ())
+    monkeypatch.setattr(engine, "open_chain", lambda *_, **__: opened)
+    (tuned.folder / "tuning.json").write_text("{")
+    predictor = Predictor(tuned, ["cuda"])
+    assert predictor.tuning == default_tuning(tuned.contract, on_cpu=False)
+    assert predictor.remarks == ()
 
 
 def test_bundles_that_share_threads_run_a_batch_on_each(tuned):

@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from graphadapt.config import RunConfig
+from graphadapt.errors import ConfigError
 from graphadapt.run import Run
 from graphadapt.trainer.checkpoint import load_tensors
+from graphadapt.trainer.distributed import process_group
 
 
 def settings(store):
@@ -81,6 +83,17 @@ def test_two_processes_agree_with_one(tiny_store, tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_more_processes_than_gpus_are_refused_in_one_line(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with (
+        pytest.raises(ConfigError, match=r"process 2 of torchrun has no GPU .*-node 1, or trainer"),
+        process_group(torch.device("cuda")),
+    ):
+        raise AssertionError("it may not begin")
 
 
 def test_two_processes_train_graphs_by_the_command_and_go_on_after_a_kill(tiny_store, tmp_path):

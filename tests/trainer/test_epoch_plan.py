@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from graphadapt.config import SamplerConfig
 from graphadapt.data.sampler import TaskSampler
-from graphadapt.graphs.buckets import BatchSize, BucketLadder
-from graphadapt.trainer.epoch_plan import EpochPlan
+from graphadapt.graphs.buckets import BatchSize, BucketLadder, UsualBuckets
+from graphadapt.trainer.epoch_plan import EpochPlan, sizes_of_batches
 
 MOLECULES, TASKS = 60, 4
 
@@ -60,3 +60,17 @@ def test_inputs_are_views_of_the_plan(step):
     plan = EpochPlan(3, draws, sizes_2G, BucketLadder.fit(*sizes_2G, 6), torch.device("cpu"))
     for one, two in zip(plan.inputs(step).tensors, plan.inputs(step).tensors, strict=True):
         assert one.data_ptr() == two.data_ptr()
+
+
+def test_an_epoch_padded_to_usual_sizes_has_few_shapes():
+    draws, sizes_2G = drawn(0, 8, 0)
+    rows = [draw.rows for draw in draws]
+    ladder = BucketLadder.fit(*sizes_2G, 8)
+    nodes_2S = sizes_of_batches(sizes_2G, rows)
+    assert nodes_2S.T.tolist() == [sizes_2G[:, own].sum(axis=1).tolist() for own in rows]
+    usual = UsualBuckets.fit(ladder, *nodes_2S, 2)
+    plan = EpochPlan(0, draws, sizes_2G, usual, torch.device("cpu"))
+    assert len({plan.inputs(step).bucket for step in range(5)}) <= 2
+    for step, own in enumerate(rows):
+        size = BatchSize(*sizes_2G[:, own].sum(axis=1).tolist())
+        assert plan.inputs(step).bucket.holds(size)

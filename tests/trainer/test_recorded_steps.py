@@ -13,18 +13,17 @@ from graphadapt.data.store import TaskInfo
 from graphadapt.errors import ConfigError
 from graphadapt.graphs.batch import GraphTable
 from graphadapt.graphs.buckets import BatchSize
+from graphadapt.graphs.derived import DerivedCache
 from graphadapt.graphs.tensor_kernels import TensorKernels
 from graphadapt.molecules.features import FeatureBlock
 from graphadapt.molecules.featurise import featurise_smiles
 from graphadapt.objective.total import Objective
-from graphadapt.trainer.cuda_recorder import CudaRecorder, choose_recorder
-from graphadapt.trainer.distributed import Workers
+from graphadapt.trainer.cuda_recorder import CudaRecorder
 from graphadapt.trainer.feed import Feed
 from graphadapt.trainer.fine_tuning import FineTuning
 from graphadapt.trainer.learner import StepInputs
 from graphadapt.trainer.loop import Trainer
-from graphadapt.trainer.recorded_steps import TRIALS, RecordedSteps
-from graphadapt.training_config import TrainerConfig
+from graphadapt.trainer.recorded_steps import MOST, RAREST, TRIALS, RecordedSteps
 
 SMILES = (
     *("CCCCCCO", "c1ccccc1O", "CC(=O)NCCC", "C[C@H](N)CC(=O)O", "CCN(CC)CC", "OCC(O)CCO"),
@@ -220,55 +219,91 @@ def test_a_step_that_waits_is_never_recorded_and_a_line_says_so(tape_recorder, c
     )
 
 
-def test_a_failed_capture_names_the_setting(tape_recorder):
+def failing_recorder(tape_recorder, after=0):
+    """Whose recordings fail, but for the first ``after``; like a capture, at its end once more."""
+
     class Failing(tape_recorder):
         def record(self, work):
-            raise RuntimeError("CUDA error: operation not permitted\nmore")
+            if self.recordings < after:
+                return super().record(work)
+            self.recordings += 1
+            try:
+                raise RuntimeError("CUDA error: operation not permitted\nmore")
+            finally:
+                raise RuntimeError("CUDA error: operation failed due to a previous error")
 
-    steps = RecordedSteps(lambda inputs: inputs.tensors[0].sum(), Failing(), shown=False)
-    given = StepInputs((torch.arange(3),), None, 3)
-    for _ in range(TRIALS):
-        steps(given)
-    with pytest.raises(
-        ConfigError, match=r"\(CUDA error: operation not permitted\); set trainer.c"
-    ):
-        steps(given)
-
-
-class OnGpu:
-    """What :func:`choose_recorder` asks of a planned learner."""
-
-    device, model, steps_per_epoch, obstacle = torch.device("cuda"), None, 1, ""
-    composition = ""
-
-    def inputs(self, step, workers):
-        raise AssertionError("nothing is trained")
-
-    loss = loss_of = plan = score = inputs
+    return Failing()
 
 
-class Unplanned:
-    device = torch.device("cuda")
+def test_where_a_capture_fails_steps_go_on_one_by_one_and_one_line_says_so(tape_recorder, capsys):
+    taken, recorder = [], failing_recorder(tape_recorder, after=1)
+
+    def take(inputs):
+        taken.append(inputs.bucket)
+        return inputs.tensors[0].sum()
+
+    steps = RecordedSteps(take, recorder)
+    for size in (8, 16):
+        given = StepInputs((torch.arange(3),), BatchSize(size, size), 3)
+        assert [steps(given).item() for _ in range(2 * TRIALS)] == [3] * 2 * TRIALS
+    assert (recorder.recordings, len(steps)) == (2, 0)
+    before = len(taken)
+    assert steps(replace(given, bucket=BatchSize(8, 8))).item() == 3
+    assert len(taken) == before + 1
+    assert capsys.readouterr().err == (
+        "steps are taken one kernel at a time: one cannot be captured as a CUDA graph "
+        "(CUDA error: operation not permitted)\n"
+    )
 
 
-def test_what_cannot_be_recorded_is_said_in_one_line(capsys):
-    slow = OnGpu()
-    slow.obstacle = "message passing by 'dgl' cannot be captured"
-    for made, world, reason in (
-        (slow, 1, "message passing by 'dgl' cannot be captured"),
-        (OnGpu(), 2, "several processes add up their gradients"),
-        (Unplanned(), 1, "Unplanned decides each step as it comes"),
-    ):
-        assert choose_recorder(made, TrainerConfig(), Workers(0, world)) is None
-        assert capsys.readouterr().err == f"steps are taken one kernel at a time: {reason}\n"
+def test_training_after_a_failed_capture_is_the_training_itself(
+    tmp_path, tape_recorder, device_kernels
+):
+    trainer, found = trained(tmp_path, failing_recorder(tape_recorder))
+    assert (trainer.recorded.replays, len(trainer.recorded)) == (0, 0)
+    assert trainer.recorded.obstacle.startswith("one cannot be captured")
+    _, expected = trained(tmp_path, tape_recorder("never"))
+    assert_same(found, expected)
 
 
-def test_nothing_is_recorded_on_a_cpu_or_where_it_is_turned_off(capsys):
-    assert choose_recorder(OnGpu(), TrainerConfig(capture=False), Workers()) is None
-    on_cpu = OnGpu()
-    on_cpu.device = torch.device("cpu")
-    assert choose_recorder(on_cpu, TrainerConfig(), Workers()) is None
-    assert capsys.readouterr().err == ""
+def test_shapes_that_hardly_ever_come_up_are_not_recorded(tape_recorder):
+    recorder = tape_recorder()
+    steps = RecordedSteps(lambda inputs: inputs.tensors[0].sum(), recorder, shown=False)
+    usual, rare = (StepInputs((torch.arange(rows),), None, rows) for rows in (4, 3))
+    for _ in range(2 * TRIALS):
+        for _ in range(RAREST):
+            steps(usual)
+        steps(rare)
+    assert recorder.recordings == 1
+    assert steps.replays == 2 * TRIALS * RAREST - TRIALS
+
+
+def test_no_more_shapes_are_recorded_than_fit(tape_recorder):
+    recorder = tape_recorder()
+    steps = RecordedSteps(lambda inputs: inputs.tensors[0].sum(), recorder, shown=False)
+    for rows in range(1, MOST + 3):
+        given = StepInputs((torch.arange(rows),), None, rows)
+        for _ in range(TRIALS + 2):
+            assert steps(given).item() == sum(range(rows))
+    assert recorder.recordings == len(steps) == MOST
+
+
+def test_a_recording_holds_on_to_what_it_reads(tape_recorder, monkeypatch):
+    index = torch.arange(3)
+    cache = DerivedCache(is_capturing=lambda device: recorder.recordings > 0)
+    recorder = tape_recorder()
+
+    def take(inputs):
+        return cache.get("twice", (index,), (), lambda: index * 2).sum() + inputs.tensors[0]
+
+    steps = RecordedSteps(take, recorder, shown=False)
+    for _ in range(TRIALS + 1):
+        steps(StepInputs((torch.tensor(1),), None, 1))
+    cache.clear()
+    (recorded,) = steps._recorded.values()
+    ((tensors, value),) = recorded.read
+    assert tensors[0] is index
+    assert value.tolist() == [0, 2, 4]
 
 
 def test_kernels_that_look_at_values_are_an_obstacle():
@@ -293,11 +328,24 @@ def test_training_by_cuda_graphs_is_the_training_itself(tmp_path, tape_recorder,
 
 
 @needs_gpu
-def test_waiting_for_the_gpu_is_noticed():
-    recorder = CudaRecorder(torch.device("cuda"))
-    with recorder.watched() as found:
-        torch.ones(3, device="cuda").sum().item()
-    assert len(found) == 1
-    with recorder.watched() as found:
-        torch.ones(3, device="cuda").sum()
-    assert found == []
+def test_a_capture_that_fails_on_a_gpu_leaves_the_training_as_it_would_have_been(
+    tmp_path, tape_recorder, monkeypatch
+):
+    capturing = torch.cuda.is_current_stream_capturing
+    loss_of = FineTuning.loss_of
+
+    def loss_that_no_graph_can_hold(self, inputs, workers):
+        loss = loss_of(self, inputs, workers)
+        if capturing():
+            loss.item()
+        return loss
+
+    monkeypatch.setattr(FineTuning, "loss_of", loss_that_no_graph_can_hold)
+    trainer, found = trained(tmp_path, CudaRecorder(torch.device("cuda")), device="cuda")
+    assert trainer.recorded.obstacle.startswith("one cannot be captured")
+    _, expected = trained(tmp_path, tape_recorder("never"), device="cuda")
+    assert_same(found, expected, rtol=1e-3, atol=1e-4)
+    monkeypatch.undo()
+    trainer, found = trained(tmp_path, CudaRecorder(torch.device("cuda")), device="cuda")
+    assert trainer.recorded.replays == STEPS - TRIALS
+    assert_same(found, expected, rtol=1e-3, atol=1e-4)

@@ -2,19 +2,23 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
+from graphadapt.cli import main
 from graphadapt.config import RunConfig
 from graphadapt.errors import CheckpointError
 from graphadapt.run import Run
-from graphadapt.trainer.checkpoint import load_tensors
+from graphadapt.trainer.checkpoint import load_tensors, save_tensors
 from graphadapt.trainer.fine_tuning import FineTuning
 from graphadapt.trainer.interrupt import Interrupted
 
@@ -231,3 +235,62 @@ def test_opening_an_untrained_run_says_what_is_missing(tiny_store, tmp_path):
     Run.create(settings(tiny_store), tmp_path / "run")
     with pytest.raises(CheckpointError, match=r"has no best\.safetensors yet; train the run"):
         Run.open(tmp_path / "run")
+
+
+def test_a_store_that_was_prepared_anew_is_noticed_if_it_differs(
+    tiny_store, tmp_path, uninterrupted, monkeypatch
+):
+    store, folder = tmp_path / "store", tmp_path / "run"
+    shutil.copytree(tiny_store, store)
+    loss = FineTuning.loss
+
+    def loss_of_a_step_during_which_the_user_stops(self, step, workers):
+        signal.raise_signal(signal.SIGINT)
+        return loss(self, step, workers)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FineTuning, "loss", loss_of_a_step_during_which_the_user_stops)
+        with pytest.raises(Interrupted):
+            Run.create(settings(store), folder).train(shown=False)
+    labels = (store / "labels.npy").read_bytes()
+    np.save(store / "labels.npy", np.load(store / "labels.npy") + 1)
+    with pytest.raises(CheckpointError, match="other data than its settings name now") as refused:
+        Run.open(folder, "none").train(resume=True, shown=False)
+    assert "\n" not in str(refused.value)
+    (store / "labels.npy").write_bytes(labels)
+    Run.open(folder, "none").train(resume=True, shown=False)
+    assert_same_outcome(folder, uninterrupted)
+
+
+def test_a_checkpoint_without_a_mark_of_its_data_goes_on(tiny_store, tmp_path, uninterrupted):
+    folder = tmp_path / "run"
+    shutil.copytree(uninterrupted, folder)
+    tensors, state = load_tensors(folder / "last.safetensors")
+    assert len(state.pop("data")) == 16
+    save_tensors(folder / "last.safetensors", tensors, {**state, "finished": False, "step": 0})
+    trainer = Run.open(folder, "none").trainer(resume=True, shown=False)
+    assert (trainer.state.step, len(trainer.state.data)) == (0, 16)
+
+
+def test_a_run_goes_on_uncaptured_where_the_user_says_so(tiny_store, tmp_path, uninterrupted):
+    slow_settings(tiny_store, tmp_path / "run.toml")
+    folder = tmp_path / "run"
+    process = start_command(folder, str(tmp_path / "run.toml"))
+    wait_for_step(folder, 2, process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    again = start_command(folder, "--resume", "--set", "trainer.capture=false")
+    output, errors = again.communicate(timeout=120)
+    assert again.returncode == 0, errors
+    assert "Trained" in output
+    assert_same_outcome(folder, uninterrupted)
+
+
+def test_what_a_run_computes_cannot_be_changed_where_it_goes_on(uninterrupted):
+    arguments = ["train", "--resume", "-o", str(uninterrupted), "--set", "trainer.epochs=9"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 1
+    assert done.output.strip() == (
+        "Error: --resume cannot change trainer.epochs: the run goes on with its folder's settings; "
+        "--set takes trainer.capture and trainer.checkpoint_seconds here"
+    )
