@@ -164,7 +164,10 @@ def named_bytes(rows: Sequence[Row], column: str) -> str:
 
 def parity_runs(results: Sequence[Results]) -> list[Check]:
     """All forms in all of their precisions, none of them refused."""
-    asked = f"0 wrong in at least {CALLS:,} calls of all forms over batch sizes and threads"
+    asked = (
+        f"0 wrong in at least {CALLS:,} calls of all forms over batch sizes and threads; fp16 and "
+        "int8 are wrong beyond twice the file's own error when written"
+    )
     rows = every_row(results)
     made = {(row["form"], row["precision"]) for row in rows if row["calls"]}
     wanted = {(form, precision) for form, several in FORMS.items() for precision in several}

@@ -15,10 +15,9 @@ PyTorch loses; in lower precision twice what the file was off when it was writte
 import argparse
 import tempfile
 from collections.abc import Iterator, Mapping
-from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,25 +27,23 @@ from trained_network import sample
 
 from graphadapt.errors import BundleError
 from graphadapt.export.adapter_bundle import write_adapter_bundle
-from graphadapt.export.adapter_files import run_options
+from graphadapt.export.adapter_files import adapter_paths
 from graphadapt.export.bundle import Lower, write_bundle
 from graphadapt.export.bundle_files import read_bundle_files
-from graphadapt.export.collate import Inputs, inputs_for
-from graphadapt.export.contract import MODEL_FILE, PROBES_FILE, TOLERANCE, BundleContract
+from graphadapt.export.collate import inputs_for
+from graphadapt.export.contract import BundleContract
 from graphadapt.export.contract_parts import Precision, PrecisionName
 from graphadapt.export.probes import Probes
 from graphadapt.export.repeated_runs import (
     BATCH_SIZES,
     ORDINARY_ATOMS,
     ParityPlan,
-    Truth,
-    opener,
+    probe_batches,
     share_off,
     thread_counts,
-    truth_of,
 )
 from graphadapt.export.rounding import BOUNDS, round_model
-from graphadapt.export.witness import ALONE, Witness
+from graphadapt.export.verify import ProbeCase, allowed_error, probe_cases
 from graphadapt.freeze import FrozenModel, freeze, reestimate_norms
 from graphadapt.graphs.batch import GraphTable
 from graphadapt.progress import Progress
@@ -63,28 +60,8 @@ FORMS: tuple[tuple[str, PrecisionName], ...] = (
 SMALL_FORMS = (FORMS[0], FORMS[2], FORMS[4], FORMS[5])
 """Every form and every precision once."""
 
-DRAWS = 12
-"""Different batches of each size."""
-
 LARGE = 32
 """Molecules; the padded form pads only ordinary ones together in more than so many."""
-
-
-class Case(NamedTuple):
-    """One file and one composition, with what is right."""
-
-    contract: BundleContract
-    model: bytes
-    options: Any
-    probes: Probes
-    truth: Truth
-
-    @property
-    def allowed(self) -> float:
-        """As ``graphadapt verify`` allows."""
-        if self.contract.precision.name == "fp32":
-            return self.contract.parity.allowed
-        return max(TOLERANCE, 2 * self.contract.parity.largest_error)
 
 
 def main() -> None:
@@ -135,16 +112,19 @@ def form_row(
             write(models, folder, form, precision)
         except BundleError as error:
             return {"calls": 0, "wrong": 0, "refused": str(error)}
-        errors, bounds = [], []
-        for case in cases(folder):
-            found = list(case_errors(case, repeats))
-            errors += [error / case.allowed for error in found]
-            bounds.append(case.allowed)
+        contract, contents = read_bundle_files(folder)
+        with adapter_paths(contract.compositions, contents) as paths:
+            errors = [
+                error
+                for case in probe_cases(folder, contract, contents, paths)
+                for error in case_errors(contract, case, repeats)
+            ]
+    allowed, _ = allowed_error(contract)
     return {
         "calls": len(errors),
-        "wrong": sum(not error <= 1 for error in errors),
-        "allowed": max(bounds),
-        "largest_share": max(errors),
+        "wrong": sum(not error <= allowed for error in errors),
+        "allowed": allowed,
+        "largest_share": max(errors) / allowed,
     }
 
 
@@ -177,39 +157,28 @@ def lower_to(precision: PrecisionName) -> Lower:
     return lower
 
 
-def cases(folder: Path) -> Iterator[Case]:
-    """Every composition of a bundle."""
-    contract, contents = read_bundle_files(folder)
-    witness = Witness.from_bytes(contents[PROBES_FILE])
-    probes = Probes(contract.feature_blocks, witness.smiles, witness.columns)
-    options = {
-        name: partial(run_options, folder / each.file)
-        for name, each in contract.compositions.items()
-    }
-    for name, open_options in (options or {ALONE: None}).items():
-        truth = truth_of(contract.tasks, witness.answers[name], probes)
-        yield Case(contract, contents[MODEL_FILE], open_options, probes, truth)
-
-
-def case_errors(case: Case, repeats: int) -> Iterator[float]:
+def case_errors(contract: BundleContract, case: ProbeCase, repeats: int) -> Iterator[float]:
     """The largest error of every call, as a share of the answers' scale."""
-    batches = {size: list(draws(case, size, min(repeats, DRAWS))) for size in BATCH_SIZES}
+    batches = {
+        size: list(
+            probe_batches(
+                size, repeats, contract.reads, case.probes, eligible(contract, case, size)
+            )
+        )
+        for size in BATCH_SIZES
+    }
     for threads in thread_counts():
-        ask = opener(case.model, case.contract.outputs, case.options)(threads)
+        ask = case.open_file(threads)
         for drawn in batches.values():
             for rows, inputs in islice(cycle(drawn), repeats):
                 yield share_off(ask(inputs), case.truth.answers[rows], case.truth.scale[rows])
 
 
-def draws(case: Case, size: int, count: int) -> Iterator[tuple[np.ndarray, Inputs]]:
-    """Batches of probe molecules, equal atoms merged in every other one."""
-    random, atoms = np.random.default_rng(size), [len(m.atoms) for m in case.probes.molecules]
-    eligible = np.arange(len(atoms))
-    if case.contract.form == "padded" and size > LARGE:
-        eligible = np.flatnonzero(np.asarray(atoms) <= ORDINARY_ATOMS)
-    for draw in range(count):
-        rows = random.choice(eligible, size, replace=size > len(eligible))
-        yield rows, inputs_for(case.contract.reads, *case.probes.take(rows), merge=draw % 2 == 0)
+def eligible(contract: BundleContract, case: ProbeCase, size: int) -> np.ndarray:
+    """Which probes may meet in a batch of so many molecules."""
+    atoms = np.array([len(each.atoms) for each in case.probes.molecules])
+    large = contract.form == "padded" and size > LARGE
+    return np.flatnonzero(atoms <= (ORDINARY_ATOMS if large else atoms.max()))
 
 
 if __name__ == "__main__":

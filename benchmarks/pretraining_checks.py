@@ -18,7 +18,7 @@ from results_checks import (
 
 from graphadapt.data.bundled import BUNDLED
 
-__all__ = ["pretraining", "pretrained_quickstart"]
+__all__ = ["pretrained_quickstart", "pretraining"]
 
 ENOUGH_SECONDS = 600
 
@@ -34,7 +34,7 @@ def pretraining(results: Sequence[Results]) -> list[Check]:
 
 def _beside_random(rows: Sequence[Mapping[str, Any]], name: str) -> Check:
     asked = (
-        f"MoleculeACE, adapters alone on {name}: mean test RMSE of {SEEDS} seeds from the "
+        f"MoleculeACE, adapters on {name}, frozen: mean test RMSE of {SEEDS} seeds from the "
         "pretrained weights below that from random ones"
     )
     ours, random = (_scores(rows, f"{start} {name}") for start in ("ours", "random"))
@@ -49,14 +49,16 @@ def pretrained_quickstart(results: Sequence[Results]) -> list[Check]:
     """What the pretrained network is to reach in the time that quickstart has."""
     found = []
     for kind, limit in ((WITH_COUNTS, 0.660), (GRAPH_ONLY, 0.742)):
-        asked = f"from the pretrained network, within {ENOUGH_SECONDS} s: below {limit:.3f} with "
+        asked = (
+            f"pretrained, in at most {ENOUGH_SECONDS} s: mean test RMSE below {limit:.3f}, {kind}"
+        )
         own = (result for result in results if reading(result) == kind)
         rows = [row for row in every_row(own) if row.get("start")]
         in_time = [row for row in rows if row["seconds"] <= ENOUGH_SECONDS]
         if rows and not in_time:
-            found.append(Check(asked + kind, f"{rows[0]['seconds']:.0f} s", False))
+            found.append(Check(asked, f"{rows[0]['seconds']:.0f} s", False))
         else:
-            found.append(below(asked + kind, [means(row)["rmse"] for row in in_time], limit))
+            found.append(below(asked, [means(row)["rmse"] for row in in_time], limit))
     return found
 
 

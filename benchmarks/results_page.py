@@ -18,6 +18,7 @@ import export_tables
 import results_checks as checks
 from gpu_checks import gpu_suite
 from measure import markdown_table
+from pretraining_checks import pretrained_quickstart, pretraining
 from results_checks import Check, Results
 from serve_checks import gpu_answers, serve_speed
 
@@ -77,6 +78,11 @@ def featurise_tables(result: Results) -> list[str]:
     return [markdown_table(found) for found in (speed, same) if found]
 
 
+def quickstart(results: Sequence[Results]) -> list[Check]:
+    """What was asked of it from the start, and since a pretrained network comes with it."""
+    return [*checks.quickstart(results), *pretrained_quickstart(results)]
+
+
 def quickstart_tables(result: Results) -> list[str]:
     scores = [
         {
@@ -104,8 +110,15 @@ BENCHMARKS = (
         "Quickstart on MoleculeACE",
         "quickstart*.json",
         "python benchmarks/quickstart.py [--graph-only]",
-        checks.quickstart,
+        quickstart,
         quickstart_tables,
+    ),
+    Benchmark(
+        "What pretraining is worth",
+        "pretraining*.json",
+        "python benchmarks/pretraining.py --data FOLDER",
+        pretraining,
+        from_script("pretraining"),
     ),
     Benchmark(
         "MoleculeACE, preset `full`",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from graphadapt.config import RunConfig
+from graphadapt.export.calibration_summary import calibration_lines
 from graphadapt.export.contract import BundleContract, FileInfo, Parity, read_contract
 from graphadapt.export.contract_parts import Calibration, Precision
 from graphadapt.report.summary import Summary, counted_kinds, listed_settings
@@ -123,7 +124,7 @@ def _files(contract: BundleContract, states: dict[str, str]) -> str:
 
 
 def _metrics(contract: BundleContract) -> str:
-    """Freeze gaps as tables, one a composition; whatever else there is as it stands."""
+    """Freeze gaps as tables, one a composition; calibration; whatever else as it stands."""
     gaps = {"freeze gap": contract.metrics.get("freeze_gap")}
     several = contract.metrics.get("freeze_gaps")
     if isinstance(several, Mapping):
@@ -132,9 +133,9 @@ def _metrics(contract: BundleContract) -> str:
     others = {
         name: value
         for name, value in contract.metrics.items()
-        if name not in ("freeze_gap", "freeze_gaps")
+        if name not in ("freeze_gap", "freeze_gaps", "calibration", "calibrations")
     }
-    return "\n".join([*_listed(others), *tables])
+    return "\n".join([*_listed(others), *calibration_lines(contract), *tables])
 
 
 def _gap(name: str, found: Mapping[str, Any]) -> str:

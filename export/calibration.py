@@ -20,8 +20,10 @@ from graphadapt.freeze import FrozenModel
 __all__ = [
     "FEWEST_CELLS",
     "calibrate",
+    "calibration_record",
     "expected_calibration_error",
     "fit_calibration",
+    "left_out",
     "log_loss",
 ]
 
@@ -81,6 +83,9 @@ def fit_calibration(
 ) -> dict[str, Calibration]:
     """The map of every binary task that has cells enough, by name.
 
+    A table of a single knot would give every molecule the same probability, which is what isotonic
+    regression makes of a model no better than chance; such a task has no map.
+
     Args:
         tasks: of the columns.
         logits_PT: of the validation molecules.
@@ -91,11 +96,55 @@ def fit_calibration(
     for t, task in enumerate(tasks):
         held_P = ~np.isnan(labels_PT[:, t])
         positive_N = labels_PT[held_P, t] > 0.5
-        if task.kind == "binary" and _suffices(positive_N, FEWEST_CELLS[method]):
-            found[task.name] = _measured(
-                _FITS[method], logits_PT[held_P, t].astype(np.float64), positive_N
-            )
+        if task.kind != "binary" or not _suffices(positive_N, FEWEST_CELLS[method]):
+            continue
+        part = _measured(_FITS[method], logits_PT[held_P, t].astype(np.float64), positive_N)
+        if part.method == "temperature" or len(part.logits) > 1:
+            found[task.name] = part
     return found
+
+
+def left_out(
+    tasks: Sequence[TaskInfo],
+    labels_PT: Floats,
+    found: Mapping[str, Calibration],
+    method: CalibrationMethod,
+) -> dict[str, str]:
+    """Why each binary task that :func:`fit_calibration` found no map for has none, by name."""
+    reasons = {}
+    for t, task in enumerate(tasks):
+        if task.kind != "binary" or task.name in found:
+            continue
+        positive_N = labels_PT[~np.isnan(labels_PT[:, t]), t] > 0.5
+        reasons[task.name] = (
+            "higher scores go with no more positives, so one probability would answer for all"
+            if _suffices(positive_N, FEWEST_CELLS[method])
+            else f"{len(positive_N)} cells, {_rarer(positive_N)} of the rarer class"
+        )
+    return reasons
+
+
+def calibration_record(
+    method: CalibrationMethod,
+    left_out: Mapping[str, str],
+    after: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """What a contract records of a calibration beside its maps, as plain values.
+
+    Args:
+        method: that was asked for.
+        left_out: binary tasks without a map, and why.
+        after: metrics of the calibrated answers on validation cells, where tables, which are level
+            in parts, tie molecules; a temperature keeps their order.
+    """
+    cells = FEWEST_CELLS[method]
+    return {
+        "method": method,
+        "fewest_cells": cells,
+        "fewest_of_a_class": cells // 5,
+        "left_out": dict(left_out),
+        "after": dict(after or {}),
+    }
 
 
 @torch.no_grad()
@@ -120,8 +169,12 @@ def calibrate(frozen: FrozenModel, calibration: Mapping[str, Calibration]) -> No
 
 def _suffices(positive_N: Labels, cells: int) -> bool:
     """Whether there are so many cells, and a fifth as many of the rarer class."""
-    rarer = min(int(positive_N.sum()), int((~positive_N).sum()))
-    return len(positive_N) >= cells and rarer >= cells // 5
+    return len(positive_N) >= cells and _rarer(positive_N) >= cells // 5
+
+
+def _rarer(positive_N: Labels) -> int:
+    """Cells of the rarer class."""
+    return min(int(positive_N.sum()), int((~positive_N).sum()))
 
 
 class _Map(NamedTuple):

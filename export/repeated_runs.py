@@ -1,7 +1,7 @@
 """One exported file run over and over, each answer held against a known one. No torch.
 
-Shapes: G graphs of a batch, P probe molecules, T columns: one a task, and one more for each further
-output of the model.
+Shapes: G graphs of a batch, P probe molecules, S of them to draw from, T columns: one a task, and
+one more for each further output of the model.
 
 A race between threads shows only now and then. So every batch size is run many times at every
 number of threads, each time with other molecules of the probe set, equal atoms merged or not, and
@@ -36,6 +36,7 @@ __all__ = [
     "answers_of",
     "largest_error",
     "opener",
+    "probe_batches",
     "share_off",
     "thread_counts",
     "truth_of",
@@ -148,7 +149,9 @@ def largest_error(
 ) -> float:
     """The largest share of the scale that any answer of any run is off by; infinite for NaN."""
     threads = plan.threads or thread_counts()
-    batches = {size: list(_batches(size, plan.repeats, reads, probes)) for size in plan.batch_sizes}
+    batches = {
+        size: list(probe_batches(size, plan.repeats, reads, probes)) for size in plan.batch_sizes
+    }
     worst = 0.0
     with Progress(len(threads) * len(batches), "parity", shown=shown) as progress:
         for count in threads:
@@ -160,19 +163,39 @@ def largest_error(
     return worst
 
 
+def probe_batches(
+    size: int,
+    repeats: int,
+    reads: Sequence[str],
+    probes: Probes,
+    among_S: NDArray[np.integer[Any]] | None = None,
+) -> Iterator[Batch]:
+    """As many different batches as there are runs, but at most 16; the same in every call.
+
+    Equal atoms are merged in every other one. A molecule is twice in a batch only where there are
+    fewer than it holds.
+
+    Args:
+        size: molecules of a batch, G.
+        repeats: runs.
+        reads: names of the model's inputs.
+        probes: molecules to draw from.
+        among_S: which of them; all by default.
+    """
+    random, eligible = np.random.default_rng(size), np.arange(len(probes.molecules))
+    if among_S is not None:
+        eligible = eligible[among_S]
+    for draw in range(min(repeats, _DRAWS)):
+        rows = random.choice(eligible, size, replace=size > len(eligible))
+        yield rows, inputs_for(reads, *probes.take(rows), merge=draw % 2 == 0)
+
+
 def share_off(
     answers_GT: NDArray[np.floating[Any]], truth_GT: NDArray[np.float64], scale_GT: Any
 ) -> float:
     """Largest difference as a share of the scale; infinite if any is not a number."""
     off_GT = np.abs(answers_GT - truth_GT) / scale_GT
     return float(off_GT.max()) if np.isfinite(off_GT).all() else np.inf
-
-
-def _batches(size: int, repeats: int, reads: Sequence[str], probes: Probes) -> Iterator[Batch]:
-    random = np.random.default_rng(size)
-    for draw in range(min(repeats, _DRAWS)):
-        rows = random.choice(len(probes.molecules), size, replace=size > len(probes.molecules))
-        yield rows, inputs_for(reads, *probes.take(rows), merge=draw % 2 == 0)
 
 
 def _largest_error(ask: Ask, runs: Iterable[Batch], truth: Truth) -> float:

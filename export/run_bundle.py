@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -18,9 +18,14 @@ from graphadapt.errors import ConfigError, DataError
 from graphadapt.export.adapter_bundle import write_adapter_bundle
 from graphadapt.export.applicability import FEWEST_MOLECULES, TypicalShare, describe
 from graphadapt.export.bucket_fit import buckets_for
-from graphadapt.export.bundle import BundleNotes, write_bundle
+from graphadapt.export.bundle import BundleNotes, Lower, write_bundle
 from graphadapt.export.bundle_folder import check_target
-from graphadapt.export.calibration import calibrate, fit_calibration
+from graphadapt.export.calibration import (
+    calibrate,
+    calibration_record,
+    fit_calibration,
+    left_out,
+)
 from graphadapt.export.contract import BundleContract
 from graphadapt.export.contract_parts import (
     Applicability,
@@ -34,8 +39,14 @@ from graphadapt.export.contract_parts import (
 from graphadapt.export.padding import BUCKETS
 from graphadapt.export.repeated_runs import ParityPlan, opener
 from graphadapt.export.rounding import round_model
-from graphadapt.export.validation_loss import batches_of, check_loss, score_file
+from graphadapt.export.validation_loss import (
+    batches_of,
+    check_loss,
+    score_file,
+    unmeasured_loss,
+)
 from graphadapt.freeze import FrozenModel, Selection
+from graphadapt.objective.scoring import score_cells
 from graphadapt.report.freeze_gap import freeze_run, measure_gap
 from graphadapt.run import Run
 
@@ -47,21 +58,33 @@ _TRAINING_MOLECULES = 20_000
 _CALIBRATING_MOLECULES = 512
 """Training molecules that set the scales of eight-bit numbers."""
 
+_CALIBRATIONS: Final = ("temperature", "isotonic", "none")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportOptions:
-    """What a bundle is to be."""
+    """What a bundle is to be.
+
+    Raises:
+        ConfigError: for a calibration that there is not.
+    """
 
     form: Form = "merged"
     precision: PrecisionName = "fp32"
     force: bool = False
-    """Whether a lower precision is accepted whatever it costs, measured or not."""
+    """Whether a lower precision is accepted whatever it costs, measured or not; ``int8`` needs the
+    run's molecules all the same."""
 
     calibrate: CalibrationMethod | Literal["none"] = "temperature"
     """How probabilities of binary tasks are calibrated, where validation cells suffice."""
 
     applicability: bool = True
     """Whether the bundle answers how typical a molecule is, where training molecules suffice."""
+
+    def __post_init__(self) -> None:
+        if self.calibrate not in _CALIBRATIONS:
+            words = ", ".join(map(repr, _CALIBRATIONS))
+            raise ConfigError(f"calibrate={self.calibrate!r} is no calibration; use one of {words}")
 
 
 def export_run(
@@ -88,15 +111,22 @@ def export_run(
         shown: whether progress is shown.
 
     Returns:
-        What the bundle says of itself, and the frozen network it was made from. Where the run's
-        molecules are not at hand, the contract's metrics say why the freeze gap is missing, and
-        neither calibration nor applicability are fitted.
+        What the bundle says of itself, and the frozen network it was made from. The freeze gap is
+        measured before calibration, which by temperature changes the order of no answers; where
+        tables answer, ``metrics["calibration"]["after"]`` has the calibrated answers' metrics on
+        the same cells. The buckets of the padded form are fitted from 200 training molecules on,
+        and are otherwise the fixed ones of :data:`graphadapt.export.padding.BUCKETS`. Where the
+        run's molecules are not at hand, the contract's metrics say why the freeze gap is missing,
+        neither calibration nor applicability are fitted, and buckets are the fixed ones.
 
     Raises:
         BundleError: if ``folder`` holds something else, the file is not equal to the model, or a
-            lower precision costs too much, or what it costs cannot be measured.
+            lower precision costs too much, or what it costs cannot be measured and is not forced;
+            for int8 without the run's molecules, which set its scales.
         ConfigError: for an unknown task, a selection among no adapters, or a model that cannot be
             exported.
+        DataError: if the run's molecules are not at hand, and norms of a trained backbone are to
+            be settled on them.
     """
     check_target(folder)
     options = options or ExportOptions()
@@ -110,7 +140,7 @@ def export_run(
     if options.applicability and _has_data(metrics):
         applicability = _measure_applicability(run, frozen)
     buckets = _fit_buckets(run, options, metrics)
-    lower = None if options.precision == "fp32" else partial(_lowered, run, frozen, options)
+    lower = _lowering(run, frozen, options, metrics)
     contract = write_bundle(
         frozen,
         folder,
@@ -169,12 +199,15 @@ def export_compositions(
     for name, composition_T in compositions.items():
         models[name] = _frozen(run, tasks, composition_T, selection)
         metrics[name], calibration[name] = _measured(run, models[name], options)
-    gaps = {name: each["freeze_gap"] for name, each in metrics.items()}
+    figures = {
+        f"{what}s": {name: each[what] for name, each in metrics.items() if what in each}
+        for what in ("freeze_gap", "calibration")
+    }
     return write_adapter_bundle(
         models,
         folder,
         feature_blocks=run.inputs.blocks,
-        notes=_notes(run, selection, {"freeze_gaps": gaps}, {}, Applicability()),
+        notes=_notes(run, selection, figures, {}, Applicability()),
         calibration=calibration,
         plan=plan,
         shown=shown,
@@ -211,20 +244,43 @@ def _measured(
     run: Run, frozen: FrozenModel, options: ExportOptions
 ) -> tuple[dict[str, Any], dict[str, Calibration]]:
     """The freeze gap; then the calibration, by which the model answers from then on."""
+    metrics: dict[str, Any] = {}
     try:
-        gap = measure_gap(run, frozen).to_dict()
+        metrics["freeze_gap"] = measure_gap(run, frozen).to_dict()
     except DataError as error:
-        return {"freeze_gap": {"missing": str(error)}}, {}
-    if options.calibrate == "none":
-        return {"freeze_gap": gap}, {}
-    names = [task.name for task in run.inputs.tasks]
+        metrics["freeze_gap"] = {"missing": str(error)}
+    binary = [task.name for task in frozen.tasks if task.kind == "binary"]
+    if options.calibrate == "none" or not binary:
+        return metrics, {}
+    if not _has_data(metrics):
+        reasons = dict.fromkeys(binary, "the run's molecules are not at hand")
+        return metrics | {"calibration": calibration_record(options.calibrate, reasons)}, {}
+    calibration, record = _calibrated(run, frozen, options.calibrate)
+    return metrics | {"calibration": record}, calibration
+
+
+@torch.no_grad()
+def _calibrated(
+    run: Run, frozen: FrozenModel, method: CalibrationMethod
+) -> tuple[dict[str, Calibration], dict[str, Any]]:
+    """Fit maps on validation cells and put them into the model; what is recorded beside them."""
+    data, names = run.dataset, [task.name for task in run.inputs.tasks]
     columns = np.array([names.index(task.name) for task in frozen.tasks])
-    rows = run.dataset.rows("valid")
-    labels_PQ = run.dataset.labels_of("valid")[np.ix_(rows, columns)]
-    logits_PQ = frozen.head(_embedded(run, frozen, rows)).cpu().numpy()
-    calibration = fit_calibration(frozen.tasks, logits_PQ, labels_PQ, options.calibrate)
-    calibrate(frozen, calibration)
-    return {"freeze_gap": gap}, calibration
+    rows = data.rows("valid")
+    place = np.ix_(rows, columns)
+    labels_PQ, logits_PQ = data.labels_of("valid")[place], frozen.head(_embedded(run, frozen, rows))
+    found = fit_calibration(frozen.tasks, logits_PQ.cpu().numpy(), labels_PQ, method)
+    calibrate(frozen, found)
+    after: Mapping[str, float] = {}
+    if frozen.calibration is not None:
+        binary = [q for q, task in enumerate(frozen.tasks) if task.kind == "binary"]
+        answers_PQ = frozen.calibration(logits_PQ).cpu().numpy()
+        cells_PQ = data.cells("valid")[place]
+        after = score_cells(
+            data, answers_PQ[:, binary], rows, cells_PQ[:, binary], columns[binary]
+        ).mean
+    reasons = left_out(frozen.tasks, labels_PQ, found, method)
+    return found, calibration_record(method, reasons, after)
 
 
 def _has_data(metrics: Mapping[str, Any]) -> bool:
@@ -259,6 +315,21 @@ def _embedded(run: Run, frozen: FrozenModel, rows_P: NDArray[np.int64]) -> Tenso
     """Joined embeddings in float32, ``(P, D)``."""
     chunks = torch.split(torch.from_numpy(rows_P), 512)
     return torch.cat([frozen.embed(run.feed.table.gather(rows)) for rows in chunks])
+
+
+def _lowering(
+    run: Run, frozen: FrozenModel, options: ExportOptions, metrics: Mapping[str, Any]
+) -> Lower | None:
+    """How a file of lower precision is made, where one is asked for; refused before any work."""
+    kind = options.precision
+    if kind == "fp32":
+        return None
+    if _has_data(metrics):
+        return partial(_lowered, run, frozen, options)
+    names = [task.name for task in frozen.tasks]
+    missing = metrics["freeze_gap"]["missing"]
+    precision = unmeasured_loss(kind, names, missing, force=options.force)
+    return lambda model, reads, outputs: (round_model(model, kind, ()), precision)
 
 
 def _lowered(

@@ -3,7 +3,7 @@
 Shapes: P molecules of the part, T tasks of the file.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from graphadapt.objective.metrics import Evaluation, higher_is_better
 from graphadapt.objective.scoring import score_cells
 from graphadapt.run import Run
 
-__all__ = ["batches_of", "check_loss", "metric_losses", "score_file"]
+__all__ = ["batches_of", "check_loss", "metric_losses", "score_file", "unmeasured_loss"]
 
 _GRAPHS = 64
 """Molecules of one run."""
@@ -87,6 +87,34 @@ def check_loss(
     return Precision(
         name=name, loss=loss, unmeasured=before.skipped, bound=bound, forced=bool(fault)
     )
+
+
+def unmeasured_loss(
+    name: PrecisionName, tasks: Sequence[str], missing: str, *, force: bool
+) -> Precision:
+    """What is recorded of a lower precision where no molecules are at hand to measure it on.
+
+    Args:
+        name: of the precision.
+        tasks: of the file.
+        missing: why there are no molecules.
+        force: whether the precision is accepted unmeasured.
+
+    Raises:
+        BundleError: if it is not; and for int8, whose scales are set by training molecules.
+    """
+    if name == "int8":
+        raise BundleError(
+            f"int8 takes its scales from the run's training molecules, which must be at hand, "
+            f"forced or not ({missing}), so nothing was written; bring them back, or take fp32"
+        )
+    if not force:
+        raise BundleError(
+            f"what {name} costs is unmeasured ({missing}), so nothing was written; take fp32, or "
+            "--force if that is good enough"
+        )
+    unmeasured = dict.fromkeys(tasks, missing)
+    return Precision(name=name, unmeasured=unmeasured, bound=BOUNDS[name], forced=True)
 
 
 def _unmeasured(name: PrecisionName, before: Evaluation, loss: Mapping[str, float]) -> str:

@@ -104,7 +104,9 @@ class BackboneConfig:
     """Width of the graph embedding of ``neural-fingerprint``."""
 
     weights: str = ""
-    """A run folder or safetensors file to start from; empty starts at random."""
+    """What to start from: weights that come with graphadapt, by name; a run folder or one of its
+    checkpoints, of a run with adapters inside its network the network frozen for all its tasks
+    alike; a package of ``graphadapt pretrain``. Empty starts at random."""
 
     train: Literal["all", "frozen", "partly"] = "all"
     """Which of the backbone's own weights move."""

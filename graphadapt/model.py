@@ -25,6 +25,16 @@ from graphadapt.routing.task_routing import TaskRouting
 
 __all__ = ["READOUT", "Answer", "ComposedModel"]
 
+DROPOUTS = (
+    Dropout,
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
+    nn.AlphaDropout,
+    nn.FeatureAlphaDropout,
+)
+
 READOUT = "readout"
 """Name of the site at the heads, where each task keeps its own weights."""
 
@@ -122,14 +132,15 @@ class ComposedModel(nn.Module):
     def train(self, mode: bool = True) -> "ComposedModel":
         """Switch mode, but keep a frozen backbone's norms in evaluation mode.
 
-        Its dropout follows the mode where adapters learn inside it, and stays off where none do:
-        its embeddings may then be kept.
+        Its dropout modules follow the mode where adapters learn inside it, and stay off where none
+        do: its embeddings may then be kept. Layers below the first adapter drop nothing either way
+        in training, as :class:`~graphadapt.trainer.frozen_layers.FrozenLayers` runs them.
         """
         super().train(mode)
         if self.backbone is not None and self.backbone_is_frozen:
             self.backbone.eval()
             for module in self.backbone.modules() if self.sites else ():
-                if isinstance(module, (Dropout, nn.Dropout)):
+                if isinstance(module, DROPOUTS):
                     module.train(mode)
         return self
 

@@ -11,25 +11,27 @@
 Shapes: G molecules, T tasks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from graphadapt.assemble import ModelInputs, assemble, feature_statistics
 from graphadapt.backbone.checkpoints import load_backbone, set_trainable
+from graphadapt.backbone.package import architecture, bundled_weights, check_architecture
 from graphadapt.config import RelationConfig, RunConfig
 from graphadapt.data.bundled import BUNDLED, open_store
 from graphadapt.data.dataset import Dataset
 from graphadapt.data.sampler import TaskSampler
 from graphadapt.data.store_digest import store_digest
 from graphadapt.errors import ConfigError
-from graphadapt.freeze import freeze
-from graphadapt.graphs.batch import GraphTable
+from graphadapt.freeze import freeze, reestimate_norms
+from graphadapt.graphs.batch import GraphBatch, GraphTable
 from graphadapt.model import ComposedModel
 from graphadapt.objective.metrics import Evaluation
 from graphadapt.objective.scoring import score_cells
@@ -51,6 +53,9 @@ __all__ = ["Run"]
 
 CONSUMERS = ("prior", "sampler", "regulariser")
 RELATIONS = "relation"
+
+NORM_BATCHES = 64
+"""Training batches that settle the norms' statistics."""
 
 
 @dataclass
@@ -168,6 +173,17 @@ class Run(TrainingRun[RunConfig]):
         cells = self.dataset.cells(part)[rows]
         return score_cells(self.dataset, answers.cpu().numpy(), rows, cells)
 
+    def training_batches(self) -> Iterator[GraphBatch]:
+        """Seeded random batches of the training molecules for norms, all if they are few."""
+        size, random = (
+            self.config.sampler.batch_size,
+            np.random.default_rng(self.config.trainer.seed),
+        )
+        rows = torch.from_numpy(random.permutation(self.dataset.rows("train")))
+        for batch in torch.split(rows, size)[:NORM_BATCHES]:
+            if len(batch) > 1:  # one molecule has no variance
+                yield self.feed.table.gather(batch)
+
     def learner(self, processes: int = 1) -> FineTuning:
         """The model with its molecules on the run's device; moves the model there."""
         config, data, feed = self.config, self.dataset, self.feed
@@ -256,18 +272,28 @@ def _start_backbone(model: ComposedModel, config: RunConfig) -> None:
         )
     if not settings.weights:
         return
-    frozen = _frozen_network(Path(settings.weights))
-    if frozen is None:
+    source = _run_with_adapters_inside(settings.weights)
+    if source is None:
         start_backbone(model.backbone, settings)
-    else:
-        load_backbone(model.backbone, frozen.state_dict(), Path(settings.weights))
+        return
+    check_architecture(architecture(source.config.backbone), settings.weights, settings)
+    load_backbone(model.backbone, _frozen_network(source).state_dict(), settings.weights)
 
 
-def _frozen_network(weights: Path) -> nn.Module | None:
-    """The network of a run with adapters inside it, frozen for all its tasks alike; else None."""
-    folder, which = (weights, None) if weights.is_dir() else (weights.parent, weights.stem)
-    if which not in (None, "best", "last") or not (folder / FINE_TUNING.inputs).exists():
+def _run_with_adapters_inside(weights: str) -> Run | None:
+    path = Path(weights)
+    folder, which = (path, None) if path.is_dir() else (path.parent, path.stem)
+    if weights in bundled_weights() or which not in (None, "best", "last"):
         return None
-    if not Run.settings(folder).adapters.sites:
+    if not (folder / FINE_TUNING.inputs).exists() or not Run.settings(folder).adapters.sites:
         return None
-    return freeze(Run.open(folder, which).model).backbone
+    return Run.open(folder, which)
+
+
+def _frozen_network(run: Run) -> nn.Module:
+    """The network with the adapters of all tasks alike folded in, its norms those of that mix."""
+    frozen = freeze(run.model)
+    if run.config.backbone.train != "frozen":
+        reestimate_norms(frozen, run.training_batches())
+    assert frozen.backbone is not None
+    return frozen.backbone

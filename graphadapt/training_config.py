@@ -47,8 +47,9 @@ class TrainerConfig:
     more is computed anew in every step."""
 
     capture: bool = True
-    """Whether a GPU's training steps are captured as CUDA graphs, one for each size of batch, and
-    replayed."""
+    """Whether a GPU's training steps are captured as CUDA graphs and replayed: one for each of the
+    few sizes that batches are padded to, at most 16, of those that come up in one step of 50 or
+    more. Others, and all where a capture fails, run as they are."""
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"

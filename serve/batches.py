@@ -118,13 +118,18 @@ def batches_of_like_size(
 def batches_in_buckets(
     sizes_G: Sequence[int], slots_G: Sequence[int], buckets: Sequence[Bucket]
 ) -> list[PaddedBatch]:
-    """Split molecules into batches of the given shapes, in as few runs as they allow.
+    """Split molecules into batches of the given shapes, few of them and none half empty.
 
-    Every molecule goes to the smallest bucket that holds it. A batch that is not full has arrays
-    for 1, 4, 16, ... molecules, so that few shapes occur and one molecule costs no full batch; it
-    is cut in two rather than filled up by more than ``MOST_FILLING``. Those that do not fill a
-    batch move to the unfilled one of a larger bucket, where all of them find room in it: that saves
-    their run. A molecule that no bucket holds gets a shape of its own.
+    Every molecule goes to the smallest bucket that holds it, and fills up whole batches of it. For
+    what is left over there are arrays for 1, 4, 16, ... molecules, or for a whole batch where that
+    is less. The smallest that hold all of it are taken if at most ``MOST_FILLING`` of them stays
+    empty; else the next smaller ones are filled, and what remains is treated alike: 85 molecules
+    of a bucket of 256 are run by 64, 16, 4 and 1, which is more runs than one in arrays for 256,
+    two thirds of them padding. So a bucket has, beside its whole batches, at most one full run of
+    each smaller size, and one that is not full.
+
+    What does not fill a whole batch moves to the unfilled one of a larger bucket, where all of it
+    finds room in it: that saves its runs. A molecule that no bucket holds gets a shape of its own.
 
     Args:
         sizes_G: atoms of each molecule.
@@ -182,6 +187,8 @@ def _cuts(count: int, shape: Bucket) -> list[tuple[int, int]]:
         >>> shape = Bucket(atoms=32, slots=4, graphs=64)
         >>> _cuts(64 + 17, shape), _cuts(9, shape)
         ([(64, 64), (16, 16), (1, 1)], [(9, 16)])
+        >>> _cuts(85, replace(shape, graphs=256))
+        [(64, 64), (16, 16), (4, 4), (1, 1)]
     """
     full, left = divmod(count, shape.graphs)
     cuts = [(shape.graphs, shape.graphs)] * full

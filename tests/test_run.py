@@ -10,6 +10,7 @@ from graphadapt.data.load import load_source
 from graphadapt.data.prepare import prepare
 from graphadapt.data.split import UNUSED
 from graphadapt.errors import CheckpointError, ConfigError, DataError
+from graphadapt.freeze import freeze, reestimate_norms
 from graphadapt.objective import metrics
 from graphadapt.report.evaluation import evaluate_part
 from graphadapt.run import Run
@@ -104,10 +105,12 @@ def test_adapters_alone_move_on_a_frozen_backbone_with_inner_sites(tiny_store, t
 def test_a_run_with_adapters_inside_starts_another_by_its_frozen_network(
     tiny_store, tmp_path, name
 ):
-    source = Run.create(settings(tiny_store, **{"adapters.sites": ["expand"]}), tmp_path / "first")
-    source.train(shown=False)
+    Run.create(settings(tiny_store), tmp_path / "warm").train(shown=False)
+    frozen = {"backbone.weights": str(tmp_path / "warm"), "backbone.train": "frozen"}
+    inside = {**frozen, "adapters.sites": ["expand"]}
+    Run.create(settings(tiny_store, **inside), tmp_path / "first").train(shown=False)
     source = Run.open(tmp_path / "first")
-    more = {"backbone.weights": str(tmp_path / "first" / name), "backbone.train": "frozen"}
+    more = {**frozen, "backbone.weights": str(tmp_path / "first" / name)}
     run = Run.create(settings(tiny_store, **more), tmp_path / "run")
     batch, gates = source.feed.table.gather(torch.arange(7)), source.model.gates()
     with torch.no_grad():
@@ -115,6 +118,23 @@ def test_a_run_with_adapters_inside_starts_another_by_its_frozen_network(
         plain = source.model.backbone(batch)
         torch.testing.assert_close(run.model.eval().backbone(batch), expected, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(plain, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_norms_of_a_network_that_moved_are_settled_for_the_frozen_mix(
+    tiny_store, tiny_run, tmp_path
+):
+    """GIN trained with adapters inside: running statistics mix all the compositions it saw."""
+    backbone = {f"backbone.{k}": v for k, v in Run.settings(tiny_run).to_dict()["backbone"].items()}
+    more = {**backbone, "backbone.weights": str(tiny_run), "adapters.sites": []}
+    run = Run.create(settings(tiny_store, **more), tmp_path / "run")
+    source = Run.open(tiny_run)
+    frozen = freeze(source.model)
+    assert not torch.allclose(
+        run.model.backbone.norms[0].running_mean, frozen.backbone.norms[0].running_mean, rtol=1e-3
+    )
+    reestimate_norms(frozen, source.training_batches())
+    for name, tensor in run.model.backbone.state_dict().items():
+        torch.testing.assert_close(tensor, frozen.backbone.state_dict()[name])
 
 
 def test_a_backbone_is_never_frozen_at_random_weights(tiny_store, tmp_path):
@@ -141,7 +161,7 @@ def test_a_pattern_that_thaws_nothing_lists_the_parameters(tiny_store, tmp_path)
 
 def test_weights_of_another_shape_are_refused(tiny_store, tiny_run, tmp_path):
     more = {"backbone.weights": str(tiny_run)}
-    with pytest.raises(CheckpointError, match="do not fit this backbone"):
+    with pytest.raises(CheckpointError, match="does not hold a backbone of"):
         Run.create(settings(tiny_store, **more), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

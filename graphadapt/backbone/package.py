@@ -8,6 +8,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ __all__ = [
     "architecture",
     "bundled_weights",
     "card_path",
+    "check_architecture",
     "check_card",
     "file_digest",
     "read_card",
@@ -95,7 +97,20 @@ def check_card(card: dict[str, Any], weights: Path, config: BackboneConfig) -> N
             f"{weights} was trained on featurisation version {version}, this program makes "
             f"version {FEATURISATION_VERSION}; pretrain again"
         )
-    held: dict[str, Any] = card.get("backbone", {})
+    check_architecture(card.get("backbone", {}), weights, config)
+
+
+def check_architecture(held: Mapping[str, Any], weights: object, config: BackboneConfig) -> None:
+    """Refuse weights of a network that other settings describe.
+
+    Args:
+        held: what the weights were trained as, of :func:`architecture`.
+        weights: where they are from, for the error.
+        config: what they are wanted for.
+
+    Raises:
+        CheckpointError: naming the settings that would fit.
+    """
     different = {
         name: value for name, value in held.items() if getattr(config, name, None) != value
     }

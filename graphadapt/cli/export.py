@@ -64,13 +64,13 @@ __all__ = ["export"]
 @click.option(
     "--force",
     is_flag=True,
-    help="Accept what a lower precision costs, whatever it is and where it cannot be measured too.",
+    help="Accept what a lower precision costs, whatever it is and where it cannot be measured too; "
+    "int8 needs the run's molecules all the same, which set its scales.",
 )
 @click.option(
     "--calibrate",
     type=click.Choice(["temperature", "isotonic", "none"]),
-    default="temperature",
-    show_default=True,
+    show_default="temperature",
     help="Map from logits to probabilities, fitted on validation for each binary task: one number, "
     "or a rising table, which ties molecules beyond its ends and wants more cells.",
 )
@@ -116,10 +116,7 @@ def export(
     from graphadapt.export.run_bundle import ExportOptions
     from graphadapt.freeze import Selection
 
-    if rules.pop("no_calibrate"):
-        if rules["calibrate"] == "isotonic":
-            raise ConfigError("--no-calibrate and --calibrate isotonic exclude each other")
-        rules["calibrate"] = "none"
+    rules["calibrate"] = _calibration(rules["calibrate"], refused=rules.pop("no_calibrate"))
     names = ("form", "precision", "force", "calibrate", "applicability")
     options = ExportOptions(**{name: rules.pop(name) for name in names})
     selection = Selection(**rules)
@@ -141,6 +138,13 @@ def export(
 
         write_triton(bundle, triton)
     _say(bundle, contract, as_json=as_json)
+
+
+def _calibration(word: str | None, *, refused: bool) -> str:
+    """One word of two options, of which one may be given."""
+    if refused and word is not None:
+        raise ConfigError(f"--no-calibrate and --calibrate {word} exclude each other; give one")
+    return word or ("none" if refused else "temperature")
 
 
 def _say(bundle: Path, contract: "BundleContract", *, as_json: bool) -> None:

@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 
 from graphadapt.export.bundle_summary import loss_text
+from graphadapt.export.calibration_summary import calibration_lines, calibration_records
 from graphadapt.export.contract import BundleContract
 
 __all__ = ["summary_of"]
@@ -52,11 +53,11 @@ def _extras(contract: BundleContract) -> list[str]:
 
 
 def _calibration(contract: BundleContract) -> list[str]:
-    """Means over tasks, and over compositions where there are several."""
+    """Means over tasks, and over compositions where there are several; then what is left out."""
     several = contract.compositions.values() or [contract]
     maps = [part for each in several for part in each.calibration.values()]
     if not maps:
-        return []
+        return [*_uncalibrated(contract), *calibration_lines(contract)]
 
     def means(*fields: str) -> str:
         found = ([getattr(part, name) for part in maps] for name in fields)
@@ -68,7 +69,18 @@ def _calibration(contract: BundleContract) -> list[str]:
     return [
         f"calibration by {maps[0].method} of {count} of {_counted(binary, 'binary task')}, on "
         f"validation: error {means('before', 'after', 'held_out')}; log loss "
-        + means("log_loss_before", "log_loss_after", "log_loss_held_out")
+        + means("log_loss_before", "log_loss_after", "log_loss_held_out"),
+        *calibration_lines(contract),
+    ]
+
+
+def _uncalibrated(contract: BundleContract) -> list[str]:
+    """That no task is calibrated, where it was asked for, and what a task needs."""
+    binary = sum(task.kind == "binary" for task in contract.tasks)
+    return [
+        f"calibration by {record['method']} of 0 of {_counted(binary, 'binary task')} (needs "
+        f"{record['fewest_cells']} cells, {record['fewest_of_a_class']} of each class)"
+        for record in list(calibration_records(contract).values())[:1]
     ]
 
 

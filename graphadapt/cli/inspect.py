@@ -51,7 +51,8 @@ def inspect(target: str, picture: Path | None, as_json: bool) -> None:
     TARGET is a run folder, a settings file or preset, a graph store, an exported bundle or a
     package of weights: a run's settings, parameter counts, adapter sites, relation matrix and
     routing; a pretraining run's settings, corpus, objectives and held-out figures; the card of
-    weights, in a file or by the name of those that come with graphadapt.
+    weights, in a file or by the name of those that come with graphadapt. Presets of pretraining
+    are called pretraining/NAME here.
     """
     kind = target_kind(target)
     if picture is not None and kind != "run":
@@ -78,7 +79,7 @@ def target_kind(target: str) -> Target:
     if path.is_file():
         return _file_kind(path)
     named: dict[str, Target] = {
-        **dict.fromkeys(preset_names(PRESETS), "pretraining settings"),
+        **{f"{PRESETS}/{name}": "pretraining settings" for name in preset_names(PRESETS)},
         **dict.fromkeys(preset_names(), "settings"),
         **dict.fromkeys(bundled_weights(), "weights"),
     }
@@ -117,7 +118,8 @@ def _summary(kind: Target, target: str, picture: Path | None) -> "Summary":
     if kind == "pretraining settings":
         from graphadapt.report.pretraining_summary import inspect_pretraining_settings
 
-        return inspect_pretraining_settings(target)
+        named = not Path(target).is_file()
+        return inspect_pretraining_settings(target.removeprefix(f"{PRESETS}/") if named else target)
     if kind == "settings":
         from graphadapt.report.run_summary import inspect_settings
 

@@ -30,8 +30,8 @@ Value = TypeVar("Value")
 _COLLECTING: list[list[object]] = []
 """What captures under way have read so far, the innermost last."""
 
-_HELD_FOR_GOOD: list[object] = []
-"""What captures have read that nobody collected for."""
+_HELD_FOR_GOOD: dict[int, object] = {}
+"""What captures have read that nobody collected for, each once."""
 
 
 @contextmanager
@@ -48,6 +48,13 @@ def held_for_replays() -> Iterator[list[object]]:
 def _is_capturing(device: torch.device) -> bool:
     """Whether a CUDA graph is being captured that may read the device's memory."""
     return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+
+
+def _hold(value: object) -> None:
+    if _COLLECTING:
+        _COLLECTING[-1].append(value)
+    else:
+        _HELD_FOR_GOOD[id(value)] = value
 
 
 class RecentValues(Generic[Value]):
@@ -88,7 +95,7 @@ class RecentValues(Generic[Value]):
                 self._entries.popitem(last=False)
         self._entries.move_to_end(key)
         if captures:
-            (_COLLECTING[-1] if _COLLECTING else _HELD_FOR_GOOD).append(self._entries[key])
+            _hold(self._entries[key])
         return self._entries[key]
 
     def clear(self) -> None:

@@ -3,7 +3,7 @@
 Shapes: P molecules of the part, T tasks of the model, Q tasks of the frozen network.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from graphadapt.freeze import FrozenModel, Selection, freeze, reestimate_norms
-from graphadapt.graphs.batch import GraphBatch
 from graphadapt.objective.scoring import score_cells
 from graphadapt.report.table import Cell, format_table
 from graphadapt.routing.composition import uniform_composition, weighted_composition
@@ -20,9 +19,6 @@ from graphadapt.run import Run
 from graphadapt.trainer.precision import autocast
 
 __all__ = ["FreezeGap", "freeze_run", "gap_table", "measure_gap"]
-
-NORM_BATCHES = 64
-"""Training batches that settle the norms' statistics."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +69,7 @@ def freeze_run(
         composition_T = uniform_composition(tasks or names, names)
     frozen = freeze(run.model, tasks=tasks, composition_T=composition_T, selection=selection)
     if run.model.sites and run.config.backbone.train != "frozen":
-        reestimate_norms(frozen, _training_batches(run))
+        reestimate_norms(frozen, run.training_batches())
     return frozen
 
 
@@ -127,13 +123,3 @@ def _answer(run: Run, frozen: FrozenModel, rows_P: Tensor) -> Tensor:
         with autocast(feed.precision, feed.device):
             parts.append(frozen(feed.table.gather(rows)).float())
     return torch.cat(parts)
-
-
-def _training_batches(run: Run) -> Iterator[GraphBatch]:
-    """Seeded random batches of the training molecules, all of them if they are few."""
-    size = run.config.sampler.batch_size
-    random = np.random.default_rng(run.config.trainer.seed)
-    rows = random.permutation(run.dataset.rows("train"))
-    for batch in torch.split(torch.from_numpy(rows), size)[:NORM_BATCHES]:
-        if len(batch) > 1:  # one molecule has no variance
-            yield run.feed.table.gather(batch)

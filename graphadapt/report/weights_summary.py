@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from graphadapt.backbone.package import bundled_weights, read_card
+from graphadapt.backbone.package import bundled_weights, card_path, read_card
+from graphadapt.errors import CheckpointError
 from graphadapt.report.summary import Summary
 from graphadapt.report.table import Cell, format_table
 
@@ -17,12 +18,21 @@ def inspect_weights(target: str) -> Summary:
         target: the file, or the name of weights that come with graphadapt.
 
     Raises:
-        CheckpointError: if the file has no card, or another file's.
+        CheckpointError: if the file has no card, another file's, or one that lacks a section.
     """
     path = Path(target)
     if not path.is_file():
         path = bundled_weights()[target]
-    card = read_card(path)
+    try:
+        return _summary(target, path, read_card(path))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{card_path(path)} is no whole card: {error}; `graphadapt pretrain --package` writes "
+            "whole ones"
+        ) from error
+
+
+def _summary(target: str, path: Path, card: dict[str, Any]) -> Summary:
     objectives: list[list[Cell]] = [
         [name, found["weight"], found["what"]] for name, found in card["objectives"].items()
     ]

@@ -92,8 +92,10 @@ class CudaRecorder:
         """
         graph.reset()
         index = self.stream.device.index
+        end = getattr(torch._C, "_cuda_endAllocateToPool", None)  # torch's own, and may be renamed
         with suppress(RuntimeError):  # it is over already where only our own code failed
-            torch._C._cuda_endAllocateToPool(index, self._pool)
+            if end is not None:
+                end(index, self._pool)
         generator = torch.cuda.default_generators[index]
         fresh = torch.Generator(self.stream.device)
         fresh.manual_seed(generator.initial_seed())

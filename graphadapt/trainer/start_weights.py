@@ -6,11 +6,18 @@ network, what is found here is the network without them.
 """
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
 from graphadapt.backbone.checkpoints import load_backbone
-from graphadapt.backbone.package import bundled_weights, check_card, read_card
+from graphadapt.backbone.package import (
+    architecture,
+    bundled_weights,
+    check_architecture,
+    check_card,
+    read_card,
+)
 from graphadapt.config import BackboneConfig
 from graphadapt.errors import CheckpointError
 from graphadapt.trainer.checkpoint import load_tensors
@@ -38,6 +45,9 @@ def start_backbone(backbone: nn.Module, config: BackboneConfig) -> None:
         check_card(read_card(path), path, config)
         load_backbone(backbone, tensors, path)
         return
+    trained = _architecture_of(path.parent)
+    if trained is not None:
+        check_architecture(trained, path, config)
     own = {
         name.removeprefix("backbone."): tensor
         for name, tensor in _one_group(tensors).items()
@@ -47,8 +57,11 @@ def start_backbone(backbone: nn.Module, config: BackboneConfig) -> None:
 
 
 def whole_weights_path(weights: str) -> str:
-    """An absolute path, so that a run opens from anywhere; names of bundled weights stay names."""
-    if not weights or (weights in bundled_weights() and not Path(weights).exists()):
+    """An absolute path, so that a run opens from anywhere; names of bundled weights stay names.
+
+    A folder of such a name is written ``./NAME``.
+    """
+    if not weights or weights in bundled_weights():
         return weights
     return str(Path(weights).resolve())
 
@@ -67,19 +80,31 @@ def _one_group(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _weights_file(weights: str) -> Path:
-    source = Path(weights)
+    source, bundled = Path(weights), bundled_weights()
+    if weights in bundled:
+        return bundled[weights]
     if source.is_dir():
         return checkpoint_path(source, _kept(source))
     if source.exists():
         return source
-    bundled = bundled_weights()
-    if weights not in bundled:
-        known = ", ".join(bundled) or "none"
+    known = ", ".join(bundled) or "none"
+    raise CheckpointError(
+        f"backbone.weights={weights!r} is no file, no run folder, and none of the weights that "
+        f"come with graphadapt ({known})"
+    )
+
+
+def _architecture_of(folder: Path) -> dict[str, Any] | None:
+    """What the run in a folder trained; None where there is no run."""
+    if not (folder / SETTINGS).is_file():
+        return None
+    try:
+        held = read_table(folder, SETTINGS, FINE_TUNING)["backbone"]
+        return {name: held[name] for name in architecture(BackboneConfig(kind=held["kind"]))}
+    except (KeyError, TypeError) as error:
         raise CheckpointError(
-            f"backbone.weights={weights!r} is no file, no run folder, and none of the weights that "
-            f"come with graphadapt ({known})"
-        )
-    return bundled[weights]
+            f"{folder} is damaged, or no run folder: its {SETTINGS} does not describe a backbone"
+        ) from error
 
 
 def _kept(folder: Path) -> str:

@@ -3,6 +3,9 @@
 import json
 
 import pytest
+import torch
+from rdkit import Chem
+from rdkit.Chem import Lipinski, MolSurf
 
 from graphadapt.backbone.factory import build_backbone
 from graphadapt.backbone.package import (
@@ -15,7 +18,10 @@ from graphadapt.backbone.package import (
     read_card,
 )
 from graphadapt.config import BackboneConfig
+from graphadapt.data.moleculeace import moleculeace_source
 from graphadapt.errors import CheckpointError
+from graphadapt.graphs.batch import GraphTable
+from graphadapt.molecules.featurise import featurise_smiles
 from graphadapt.molecules.vocabulary import ATOM_FEATURES, FEATURISATION_VERSION
 from graphadapt.trainer.start_weights import start_backbone
 
@@ -108,6 +114,44 @@ def test_weights_that_ship_are_what_their_cards_say(name):
         for value, row in zip(values, table.weight, strict=True):
             assert row.any() == (value not in never.get(feature, [])), (feature, value)
     assert 53 not in never["atomic_number"]  # iodine, which MOSES lacks
+
+
+@pytest.mark.parametrize("name", ["gin-virtual-node", "neural-fingerprint"])
+def test_weights_that_ship_know_molecules_that_the_same_network_untrained_does_not(name):
+    """Descriptors of molecules not fitted, read linearly off the embedding."""
+    smiles = moleculeace_source().smiles[::60]
+    molecules = [Chem.MolFromSmiles(text) for text in smiles]
+    truth_GQ = torch.tensor(
+        [
+            (MolSurf.PEOE_VSA6(m), MolSurf.SlogP_VSA3(m), Lipinski.NumAromaticHeterocycles(m))
+            for m in molecules
+        ]
+    ).double()
+    batch = GraphTable.from_molecules([featurise_smiles(text) for text in smiles]).gather(
+        torch.arange(len(smiles))
+    )
+    config = BackboneConfig(**read_card(bundled_weights()[name])["backbone"], weights=name)
+    torch.manual_seed(0)
+    backbone = build_backbone(config).eval()
+    untrained = unexplained(backbone, batch, truth_GQ)
+    start_backbone(backbone, config)
+    trained = unexplained(backbone, batch, truth_GQ)
+    assert trained.max() < 0.15
+    assert (trained < 0.7 * untrained).all()
+
+
+@torch.no_grad()
+def unexplained(backbone, batch, truth_GQ):
+    """Share of the variance of every third molecule that a ridge on the others leaves."""
+    x_GD = backbone(batch).double()
+    x_GD = (x_GD - x_GD.mean(0)) / x_GD.std(0).clamp(min=1e-3)
+    judged = torch.arange(len(x_GD)) % 3 == 0
+    center_Q = truth_GQ[~judged].mean(0)
+    fitted_ND = x_GD[~judged]
+    square_DD = fitted_ND.T @ fitted_ND + 30 * torch.eye(x_GD.shape[1]).double()
+    weight_DQ = torch.linalg.solve(square_DD, fitted_ND.T @ (truth_GQ[~judged] - center_Q))
+    error_NQ = x_GD[judged] @ weight_DQ + center_Q - truth_GQ[judged]
+    return error_NQ.square().mean(0) / truth_GQ[judged].var(0)
 
 
 def test_every_network_that_ships_is_tested():

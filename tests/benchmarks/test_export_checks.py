@@ -156,6 +156,7 @@ def counted(calls, wrong=0, forms=FORMS):
 def test_ten_thousand_calls_of_all_forms_without_one_wrong(found, rows, said):
     checks, _ = found("parity_runs", rows)
     assert verdict(checks, "0 wrong") == said
+    assert any("twice the file's own error when written" in asked for asked in checks)
 
 
 def test_what_no_gpu_answered_is_unmeasured(found):

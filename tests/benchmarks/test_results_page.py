@@ -47,10 +47,11 @@ def test_the_committed_page_is_that_of_the_committed_results(page, repository):
 
 def test_without_results_nothing_is_measured_and_every_command_is_told(page, tmp_path):
     text = page(tmp_path)
-    assert len(verdicts(text)) == 54
+    assert len(verdicts(text)) == 58
     assert set(verdicts(text).values()) == {"not yet measured"}
     scripts = (
         "quickstart",
+        "pretraining",
         "moleculeace",
         "prior_ablation",
         "ogb_base",
@@ -218,8 +219,34 @@ def test_quickstart_may_be_its_bare_figures(page, tmp_path):
     text = page(tmp_path)
     assert verdict(text, "below 0.700") == "reached"
     assert verdict(text, "below 0.800") == "missed"
-    assert verdict(text, "600 s") == "missed"
+    assert verdict(text, "600 s on 2 CPU cores") == "missed"
     assert "not recorded" in text
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"start": "neural-fingerprint", "seconds": 350.0}, "reached"),
+        ({"start": "neural-fingerprint", "seconds": 650.0}, "missed"),
+        ({"seconds": 350.0}, "not yet measured"),
+    ],
+)
+def test_quickstart_counts_for_pretraining_where_it_started_from_it_in_time(page, save, row, said):
+    text = page(save("quickstart", [{"test": {"rmse": 0.655, "cliff_rmse": 0.75}, **row}]))
+    assert verdict(text, "below 0.660,") == said
+    assert verdict(text, "below 0.742, graphs alone") == "not yet measured"
+
+
+@pytest.mark.parametrize(("ours", "said"), [(0.70, "reached"), (0.80, "missed")])
+def test_pretrained_weights_are_held_against_random_ones(page, save, ours, said):
+    scores = {"ours gin-virtual-node": ours, "random gin-virtual-node": 0.75}
+    rows = [
+        {"start": start, "set": "moleculeace", "way": "adapters", "seed": seed, "test": {"rmse": s}}
+        for start, s in scores.items()
+        for seed in range(3)
+    ]
+    assert verdict(page(save("pretraining", rows)), "adapters on gin-virtual-node") == said
+    assert verdict(page(save("pretraining", rows[:-1])), "adapters on gin") == "not yet measured"
 
 
 def test_results_that_no_section_reads_stop_the_page(page, save):

@@ -63,7 +63,9 @@ def test_the_result_says_what_was_written_and_what_freezing_cost(bundle):
     assert "2 runs at each of batch 1, 16, 32, 64, 256" in lines[1]
     assert "freeze gap on validation: " in lines[2]
     assert "rmse" in lines[2]
-    assert lines[3].endswith(f"graphadapt predict {folder}")
+    assert lines[3].startswith("calibration by temperature of 0 of 1 binary task (needs 50 cells, ")
+    assert re.fullmatch(r"not calibrated: greasy \(\d+ cells, \d+ of the rarer class\)", lines[4])
+    assert lines[5].endswith(f"graphadapt predict {folder}")
     assert "parity: " in result.stderr
 
 
@@ -309,6 +311,8 @@ def test_a_lower_precision_states_what_it_costs_and_more_is_refused(
         (("--composition", "each"), "is no single network"),
         (("--composition", "greasy=-1"), "greasy"),
         (("--no-calibrate", "--calibrate", "isotonic"), "exclude each other"),
+        (("--no-calibrate", "--calibrate", "temperature"), "exclude each other"),
+        (("--no-calibrate", "--calibrate", "none"), "exclude each other"),
         (("--calibrate", "platt"), "'platt' is not one of"),
     ],
 )
@@ -389,6 +393,28 @@ def test_the_summary_says_what_calibration_owes_to_chance(contract, tmp_path):
     }
     assert line in summary_of(tmp_path, replace(contract, form="adapters", compositions=mixes))
     assert "calibration" not in summary_of(tmp_path, contract)
+
+
+def test_the_summary_says_what_is_left_without_calibration(contract, tmp_path):
+    reasons = {"toxic": "90 cells, 7 of the rarer class", "greasy": "0 cells, 0 of the rarer class"}
+    record = calibration.calibration_record("isotonic", reasons)
+    lines = summary_of(tmp_path, replace(contract, metrics={"calibration": record})).splitlines()
+    place = lines.index(
+        "calibration by isotonic of 0 of 2 binary tasks (needs 200 cells, 40 of each class)"
+    )
+    assert lines[place + 1] == (
+        "not calibrated: toxic (90 cells, 7 of the rarer class), greasy (0 cells, 0 of the rarer "
+        "class)"
+    )
+    record = calibration.calibration_record("temperature", {"greasy": "2 cells"}, {"ap": 0.5})
+    merged = replace(
+        contract, calibration={"toxic": calibrated(0.15)}, metrics={"calibration": record}
+    )
+    lines = summary_of(tmp_path, merged).splitlines()
+    assert lines[-3:-1] == [
+        "not calibrated: greasy (2 cells)",
+        "calibrated answers on validation: ap 0.5000",
+    ]
 
 
 def test_the_summary_says_what_nobody_measured(contract, tmp_path):

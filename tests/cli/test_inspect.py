@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from graphadapt.backbone.package import bundled_weights
 from graphadapt.cli import main
 from graphadapt.cli.inspect import target_kind
-from graphadapt.config import RunConfig
+from graphadapt.config import BackboneConfig, RunConfig
 from graphadapt.presets import preset_names
 from graphadapt.pretraining.config import PRESETS, PretrainConfig
 from graphadapt.pretraining.run import PretrainRun
@@ -112,8 +112,8 @@ def test_every_preset_is_shown(name):
 
 
 @pytest.mark.parametrize("name", preset_names(PRESETS))
-def test_every_pretraining_preset_is_shown(name, repository):
-    result = inspect(repository / "graphadapt" / "presets" / PRESETS / f"{name}.toml")
+def test_every_pretraining_preset_is_shown(name):
+    result = inspect(f"{PRESETS}/{name}")
     assert result.exit_code == 0, result.output
     assert f"pretraining of {name}" in result.output
     assert "none named yet" in result.output
@@ -134,6 +134,14 @@ def test_weights_are_shown_by_name_and_by_file(name):
     by_file = json.loads(inspect(bundled_weights()[name], "--json").output)
     assert by_file["kind"] == "weights"
     assert by_file["backbone"]["kind"] == name
+
+
+def test_a_card_that_lacks_a_section_is_one_line(write_backbone_package, tmp_path):
+    path = write_backbone_package(BackboneConfig(layers=1, width=4), tmp_path / "own.safetensors")
+    result = inspect(path)
+    assert result.exit_code == 1
+    assert "own.json is no whole card: 'objectives'" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_a_pretraining_run_is_shown_with_corpus_objectives_and_figures(tiny_store, tmp_path):

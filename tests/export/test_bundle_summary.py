@@ -129,6 +129,20 @@ def test_tables_are_counted_by_their_knots(bundle):
     assert "isotonic, 2 knots" in changed(bundle, calibration={"toxic": table})
 
 
+def test_tasks_without_calibration_are_named(bundle):
+    record = {"method": "isotonic", "left_out": {"toxic": "3 cells"}, "after": {"ap": 0.25}}
+    text = changed(bundle, metrics={"calibration": record})
+    assert "not calibrated: toxic (3 cells)\n" in text
+    assert "calibrated answers on validation: ap 0.2500" in text
+    none = {"method": "isotonic", "left_out": {}, "after": {}}
+    text = changed(bundle, metrics={"calibrations": {"a": record, "b": none}})
+    assert "not calibrated: toxic in 1 of 2 compositions (3 cells)\n" in text
+    assert "calibrated answers of a on validation: ap 0.2500" in text
+    many = {f"t{count}": "few" for count in range(8)}
+    text = changed(bundle, metrics={"calibration": {"left_out": many}})
+    assert "t4 (few), and 3 more that the contract names" in text
+
+
 def test_every_composition_has_its_freeze_gap(bundle):
     gap = read_contract(bundle).metrics["freeze_gap"]
     text = changed(bundle, metrics={"freeze_gaps": {"a": gap, "b": {"missing": "no store"}}})
@@ -175,7 +189,15 @@ def test_a_freeze_gap_that_was_not_measured_says_why(bundle):
 
 
 @pytest.mark.parametrize(
-    "metrics", [{"freeze_gap": {"strange": 1}}, {"freeze_gap": 3}, {"freeze_gap": {}}]
+    "metrics",
+    [
+        {"freeze_gap": {"strange": 1}},
+        {"freeze_gap": 3},
+        {"freeze_gap": {}},
+        {"calibration": 3},
+        {"calibration": {"left_out": 3}},
+        {"calibrations": [3]},
+    ],
 )
 def test_figures_of_another_version_are_no_fault(bundle, metrics):
     contract = BundleContract.from_text((bundle / "bundle.json").read_text("utf-8"))

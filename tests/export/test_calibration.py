@@ -8,8 +8,10 @@ from graphadapt.data.store import TaskInfo
 from graphadapt.export.calibration import (
     FEWEST_CELLS,
     calibrate,
+    calibration_record,
     expected_calibration_error,
     fit_calibration,
+    left_out,
     log_loss,
 )
 from graphadapt.export.contract_parts import Calibration
@@ -140,11 +142,39 @@ def test_too_few_cells_are_left_alone(short, method):
     labels = np.full((500, 1), np.nan)
     labels[:held] = 0
     labels[:positives] = 1
-    logits = np.linspace(-1, 1, 500)[:, None]
+    logits = np.linspace(1, -1, 500)[:, None]
     assert fit_calibration([TOXIC], logits, labels, method) == {}
+    cells, few = (held, min(positives, held - positives)) if held else (0, 0)
+    assert left_out([TOXIC], labels, {}, method) == {
+        "toxic": f"{cells} cells, {few} of the rarer class"
+    }
     labels[:fewest], labels[:rarer] = 0, 1
     labels[fewest:] = np.nan
     assert fit_calibration([TOXIC], logits, labels, method)["toxic"].cells == fewest
+
+
+def test_scores_that_tell_nothing_get_no_table():
+    """They fall where labels rise, so isotonic regression pools all of them to one probability."""
+    labels = np.repeat([0.0, 1.0], 150)[:, None].repeat(2, axis=1)
+    logits = np.stack([np.linspace(1, -1, 300), np.linspace(-1, 1, 300)], axis=1)
+    tasks = [TOXIC, TaskInfo("told", "binary")]
+    found = fit_calibration(tasks, logits, labels, "isotonic")
+    assert set(found) == {"told"}
+    assert len(found["told"].logits) > 1
+    (reason,) = left_out(tasks, labels, found, "isotonic").values()
+    assert reason.endswith("so one probability would answer for all")
+    assert set(fit_calibration(tasks, logits, labels)) == {"toxic", "told"}
+
+
+def test_what_was_asked_for_is_recorded_with_what_it_needs():
+    assert calibration_record("isotonic", {"toxic": "why"}, {"ap": 0.5}) == {
+        "method": "isotonic",
+        "fewest_cells": 200,
+        "fewest_of_a_class": 40,
+        "left_out": {"toxic": "why"},
+        "after": {"ap": 0.5},
+    }
+    assert calibration_record("temperature", {})["after"] == {}
 
 
 def test_the_error_is_a_mean_over_bins():

@@ -11,10 +11,12 @@ from graphadapt.export import calibration, run_bundle
 from graphadapt.export.bundle import trace
 from graphadapt.export.calibration import expected_calibration_error
 from graphadapt.export.contract_parts import Calibration
+from graphadapt.export.padding import BUCKETS
 from graphadapt.export.probes import Probes
 from graphadapt.export.restate import restate
 from graphadapt.export.run_bundle import ExportOptions, export_compositions, export_run
 from graphadapt.freeze import Selection, freeze
+from graphadapt.objective.scoring import score_cells
 from graphadapt.routing.composition import single_task
 from graphadapt.run import Run
 
@@ -90,6 +92,71 @@ def test_isotonic_tables_are_fitted_on_validation_cells_and_put_behind_the_head(
             expected = np.interp(logits[:, column], part.logits, part.probabilities)
             np.testing.assert_allclose(answers[:, column], expected, atol=1e-5)
     assert restate(frozen).calibration is not frozen.calibration
+    record = written[0][1]["notes"].metrics["calibration"]
+    assert set(record["left_out"]) | set(found) == {"aromatic", "greasy"}
+    columns = [column for column, task in enumerate(frozen.tasks) if task.kind == "binary"]
+    cells, data = run.dataset.cells("valid"), run.dataset
+    expected = score_cells(
+        data, answers[:, columns], rows.numpy(), cells[rows.numpy()][:, columns], np.array(columns)
+    )
+    assert record["after"] == pytest.approx(expected.mean)
+    assert record["after"]
+
+
+def test_tasks_without_a_map_are_recorded_with_the_reason(run, written, tmp_path):
+    export_run(run, tmp_path / "b", options=ExportOptions(calibrate="isotonic"), shown=False)
+    record = written[0][1]["notes"].metrics["calibration"]
+    assert (record["method"], record["fewest_cells"], record["after"]) == ("isotonic", 200, {})
+    cells = run.dataset.cells("valid").sum(axis=0)
+    for column, task in enumerate(("aromatic", "greasy")):
+        assert record["left_out"][task].startswith(f"{cells[column]} cells, ")
+    written.clear()
+    export_run(run, tmp_path / "b", tasks=["potency"], shown=False)
+    export_run(run, tmp_path / "b", options=ExportOptions(calibrate="none"), shown=False)
+    assert not any("calibration" in named["notes"].metrics for _, named in written)
+
+
+@pytest.mark.parametrize("word", [False, True, None, "platt"])
+def test_a_calibration_that_there_is_not_is_refused(word):
+    with pytest.raises(ConfigError, match="use one of 'temperature', 'isotonic', 'none'"):
+        ExportOptions(calibrate=word)
+
+
+@pytest.fixture
+def stray(tiny_run, tmp_path):
+    """A run over a frozen backbone whose store is gone."""
+    run = Run.open(tiny_run)
+    gone = {"data.store": str(tmp_path / "gone"), "backbone.train": "frozen"}
+    run.config = run.config.with_settings(gone)
+    return run
+
+
+def test_without_molecules_half_precision_is_unmeasured_and_wants_force(stray, written, tmp_path):
+    with pytest.raises(BundleError, match=r"what fp16 costs is unmeasured \(.*gone.*take fp32, or"):
+        export_run(stray, tmp_path / "b", options=ExportOptions(precision="fp16"), shown=False)
+    options = ExportOptions(precision="fp16", form="padded", force=True)
+    _, frozen = export_run(stray, tmp_path / "b", options=options, shown=False)
+    ((_, named),) = written
+    plain = restate(frozen)
+    model = trace(plain, frozen, Probes(stray.inputs.blocks))
+    rounded, precision = named["lower"](model, plain.reads, plain.outputs)
+    assert len(rounded) < len(model)
+    assert (precision.name, precision.loss, precision.forced) == ("fp16", {}, True)
+    assert set(precision.unmeasured) == {"aromatic", "greasy", "potency"}
+    assert all("gone" in reason for reason in precision.unmeasured.values())
+    assert named["buckets"] is BUCKETS
+    record = named["notes"].metrics["calibration"]
+    assert record["left_out"] == dict.fromkeys(
+        ("aromatic", "greasy"), "the run's molecules are not at hand"
+    )
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_eight_bits_need_molecules_whatever_is_forced(stray, tmp_path, force):
+    options = ExportOptions(precision="int8", force=force)
+    with pytest.raises(BundleError, match="training molecules, which must be at hand, forced or"):
+        export_run(stray, tmp_path / "b", options=options, shown=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_figure_is_fitted_on_training_molecules(run, written, tmp_path, monkeypatch):
@@ -121,6 +188,7 @@ def test_every_composition_is_frozen_and_measured_by_itself(run, written, tmp_pa
     assert all([task.name for task in each.tasks] == ["potency"] for each in models.values())
     assert named["notes"].selection == {"top_m": 1}
     assert set(named["notes"].metrics["freeze_gaps"]) == set(mixes)
+    assert named["notes"].metrics["calibrations"] == {}  # potency is a number
 
 
 def without_labels(run, part):

@@ -188,11 +188,11 @@ def test_a_bundle_without_probes_is_refused(bundle):
 def test_a_low_precision_may_be_off_by_twice_what_it_was(bundle):
     contract = read_contract(bundle)
     parity = replace(contract.parity, largest_error=1e-2)
-    assert module._bound(replace(contract, parity=parity)) == (1e-5, "1e-05")
+    assert module.allowed_error(replace(contract, parity=parity)) == (1e-5, "1e-05")
     precision = replace(contract.precision, name="int8")
-    allowed, said = module._bound(replace(contract, parity=parity, precision=precision))
+    allowed, said = module.allowed_error(replace(contract, parity=parity, precision=precision))
     assert (allowed, said) == (2e-2, "2.0e-02, twice what it was off by in int8 when written")
-    assert module._bound(replace(contract, precision=precision)) == (1e-5, "1e-05")
+    assert module.allowed_error(replace(contract, precision=precision)) == (1e-5, "1e-05")
 
 
 def test_a_witness_is_kept_to_ten_digits():

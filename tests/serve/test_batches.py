@@ -129,6 +129,28 @@ def test_few_runs_of_few_shapes_hold_any_number(count, graphs):
     assert len(shapes) - count // graphs <= 6
 
 
+@given(st.integers(0, 3000), st.sampled_from([1, 3, 64, 341, 1024]))
+def test_beside_whole_batches_there_is_one_full_run_of_each_size_at_most(count, graphs):
+    batches = batches_in_buckets([10] * count, [3] * count, [replace(BUCKETS[0], graphs=graphs)])
+    rest = [(len(batch.rows), batch.shape.graphs) for batch in batches][count // graphs :]
+    full = [size for held, size in rest if held == size]
+    assert full == sorted(set(full), reverse=True)
+    assert [held < size for held, size in rest[:-1]] == [False] * len(rest[:-1])
+
+
+def test_a_rest_that_would_be_mostly_padding_is_run_by_ever_smaller_sizes():
+    shape = replace(BUCKETS[0], graphs=256)
+
+    def filled(count):
+        batches = batches_in_buckets([10] * count, [3] * count, [shape])
+        return [(len(batch.rows), batch.shape.graphs) for batch in batches]
+
+    assert filled(85) == [(64, 64), (16, 16), (4, 4), (1, 1)]
+    assert filled(127) == [(64, 64), (63, 64)]
+    assert filled(128) == [(128, 256)]
+    assert filled(256 + 128) == [(256, 256), (128, 256)]
+
+
 def test_what_larger_buckets_have_no_slots_for_stays():
     batches = batches_in_buckets([10, 30, 30], [6, 3, 3], BUCKETS)
     assert sorted(each.shape.atoms for each in batches) == [32, 64]

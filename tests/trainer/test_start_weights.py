@@ -81,7 +81,8 @@ def test_names_stay_names_and_paths_become_whole(shipped, tmp_path, monkeypatch)
     assert whole_weights_path("small") == "small"
     assert whole_weights_path("other") == str(tmp_path / "other")
     Path("small").mkdir()
-    assert whole_weights_path("small") == str(tmp_path / "small")
+    assert whole_weights_path("small") == "small"
+    assert whole_weights_path("./small") == str(tmp_path / "small")
 
 
 def test_what_cannot_be_started_from_is_named(shipped, tiny_run, tmp_path):
@@ -96,7 +97,9 @@ def test_what_cannot_be_started_from_is_named(shipped, tiny_run, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(CheckpointError, match="is damaged, or no run folder"):
         start(tmp_path)
-    with pytest.raises(CheckpointError, match=r"this backbone \(\d+ missing: convolutions\.2\."):
+    with pytest.raises(CheckpointError, match=r"of layers=3; set backbone\.layers=2$"):
         start(tiny_run, layers=3)
+    with pytest.raises(CheckpointError, match=r"of pooling='sum'; set backbone\.pooling='mean'$"):
+        start(tiny_run, pooling="sum")
     with pytest.raises(CheckpointError, match="is no readable checkpoint"):
         start(tiny_run / "config.json")
