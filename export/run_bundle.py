@@ -76,7 +76,11 @@ class ExportOptions:
     run's molecules all the same."""
 
     calibrate: CalibrationMethod | Literal["none"] = "temperature"
-    """How probabilities of binary tasks are calibrated, where validation cells suffice."""
+    """How probabilities of binary tasks are calibrated, where validation cells suffice.
+
+    The freeze gap is measured before. A temperature changes the order of no answers; where tables
+    do, the contract's metrics have those of the calibrated answers on the same cells.
+    """
 
     applicability: bool = True
     """Whether the bundle answers how typical a molecule is, where training molecules suffice."""
@@ -111,22 +115,16 @@ def export_run(
         shown: whether progress is shown.
 
     Returns:
-        What the bundle says of itself, and the frozen network it was made from. The freeze gap is
-        measured before calibration, which by temperature changes the order of no answers; where
-        tables answer, ``metrics["calibration"]["after"]`` has the calibrated answers' metrics on
-        the same cells. The buckets of the padded form are fitted from 200 training molecules on,
-        and are otherwise the fixed ones of :data:`graphadapt.export.padding.BUCKETS`. Where the
-        run's molecules are not at hand, the contract's metrics say why the freeze gap is missing,
-        neither calibration nor applicability are fitted, and buckets are the fixed ones.
+        What the bundle says of itself, and the frozen network it was made from. Buckets are fitted
+        from 200 training molecules on; fewer leave the fixed ones of ``export.padding``. Where the
+        run's molecules are not at hand, buckets are the fixed ones too, the contract's metrics say
+        why the freeze gap is missing, and neither calibration nor applicability are fitted.
 
     Raises:
         BundleError: if ``folder`` holds something else, the file is not equal to the model, or a
-            lower precision costs too much, or what it costs cannot be measured and is not forced;
-            for int8 without the run's molecules, which set its scales.
-        ConfigError: for an unknown task, a selection among no adapters, or a model that cannot be
-            exported.
-        DataError: if the run's molecules are not at hand, and norms of a trained backbone are to
-            be settled on them.
+            lower precision costs too much or what nobody can measure.
+        ConfigError: for an unknown task, no adapters to select, or a model that cannot be exported.
+        DataError: without the molecules on which norms of a trained backbone are settled.
     """
     check_target(folder)
     options = options or ExportOptions()
@@ -140,14 +138,13 @@ def export_run(
     if options.applicability and _has_data(metrics):
         applicability = _measure_applicability(run, frozen)
     buckets = _fit_buckets(run, options, metrics)
-    lower = _lowering(run, frozen, options, metrics)
     contract = write_bundle(
         frozen,
         folder,
         feature_blocks=run.inputs.blocks,
         form=options.form,
         buckets=buckets,
-        lower=lower,
+        lower=_lowering(run, frozen, options, metrics),
         force=options.force,
         notes=_notes(run, selection, metrics, calibration, applicability),
         plan=plan,
