@@ -66,14 +66,14 @@ def table(rows: list[dict]) -> str:
     lines = []
     for name in dict.fromkeys(row["set"] for row in rows):
         auc = [100 * row["test"]["mean"]["rocauc"] for row in rows if row["set"] == name]
-        spread = statistics.stdev(auc) if len(auc) > 1 else float("nan")
+        spread = f" ± {statistics.stdev(auc):.2f}" if len(auc) > 1 else ""
         mean, deviation = PUBLISHED[name]
         lines.append(
             {
                 "set": name,
                 "trained by": rows[0]["trainer"],
                 "seeds": len(auc),
-                "test ROC-AUC, %": f"{statistics.mean(auc):.2f} ± {spread:.2f}",
+                "test ROC-AUC, %": f"{statistics.mean(auc):.2f}{spread}",
                 "published": f"{mean} ± {deviation}",
             }
         )

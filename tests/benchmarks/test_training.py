@@ -101,7 +101,8 @@ def test_the_base_table_has_mean_and_spread_in_percent():
         {"set": "ogbg_moltox21", "trainer": "us", "test": {"mean": {"rocauc": value}}}
         for value in (0.77, 0.78)
     ]
-    assert "77.50 ± 0.71" in ogb_base.table(rows)
+    assert "| 77.50 ± 0.71 |" in ogb_base.table(rows)
+    assert "| 77.00 |" in ogb_base.table(rows[:1])
 
 
 def test_a_small_quickstart_saves_its_figures(
