@@ -49,7 +49,7 @@ def test_opening_such_a_run_answers_alike_without_kept_states(tiny_run, tmp_path
 
 def test_frozen_layers_keep_their_norms_while_layers_above_train(tiny_run, tmp_path):
     run = trained(tiny_run, tmp_path / "run", **PARTLY)
-    old = Run.open(tiny_run).model.backbone.state_dict()
+    old = Run.create(run.config, tmp_path / "untrained").model.backbone.state_dict()
     new = run.model.backbone.state_dict()
     layer_of = run.model.backbone.layer_of
     assert all(torch.equal(new[name], old[name]) for name in old if layer_of(name) < 1)
