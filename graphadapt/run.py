@@ -175,12 +175,9 @@ class Run(TrainingRun[RunConfig]):
 
     def training_batches(self) -> Iterator[GraphBatch]:
         """Seeded random batches of the training molecules for norms, all if they are few."""
-        size, random = (
-            self.config.sampler.batch_size,
-            np.random.default_rng(self.config.trainer.seed),
-        )
+        random = np.random.default_rng(self.config.trainer.seed)
         rows = torch.from_numpy(random.permutation(self.dataset.rows("train")))
-        for batch in torch.split(rows, size)[:NORM_BATCHES]:
+        for batch in torch.split(rows, self.config.sampler.batch_size)[:NORM_BATCHES]:
             if len(batch) > 1:  # one molecule has no variance
                 yield self.feed.table.gather(batch)
 
