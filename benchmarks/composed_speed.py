@@ -34,7 +34,7 @@ import torch
 from composed_network import bare_model, composed_model, compositions, parameters
 from engine_times import Way, peers_of, thread_setting, times_row, timing_rows
 from live_network import live_file
-from measure import alternate, markdown_table, save_results
+from measure import alternate, markdown_table, save_results, timing_options
 from torch import Tensor
 from trained_network import Sample, sample, whole_inputs
 
@@ -85,13 +85,8 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--blocks", type=int, default=15)
+    timing_options(parser, blocks=15, output=Path("benchmarks/results/composed_speed.json"))
     parser.add_argument("--pairs", type=int, default=600, help="of calls, each after a switch")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--small", action="store_true", help="a tiny network, one block")
-    parser.add_argument(
-        "--output", type=Path, default=Path("benchmarks/results/composed_speed.json")
-    )
     options = parser.parse_args()
     if options.small:
         options.blocks, options.pairs = 1, 6

@@ -143,12 +143,16 @@ def switching(rows: Sequence[Row]) -> Check:
 
 def selection_cost(results: Sequence[Results]) -> list[Check]:
     """On the test cells, every mean metric."""
-    asked = f"half of the adapters: at most {POINTS:g} points lost on test, bytes stated"
+    asked = f"at most half of the adapters: at most {POINTS:g} points lost on test, bytes stated"
     rows = [row for row in every_row(results) if row.get("part") == "test"]
     half = [row for row in rows if row["half"]]
     if not half:
         return [Check(asked)]
-    lost = ", ".join(f"{row['run']} {row['points_lost']:+.2f} of {row['metric']}" for row in half)
+    lost = ", ".join(
+        f"{row['run']} {row['points_lost']:+.2f} of {row['metric']} with {row['kept']:.1f} of "
+        f"{row['count']}"
+        for row in half
+    )
     size = f"{named_bytes(rows, 'file_bytes')}; {named_bytes(rows, 'package_bytes')}"
     return [Check(asked, f"{lost}; {size}", all(row["points_lost"] <= POINTS for row in half))]
 

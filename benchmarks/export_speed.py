@@ -26,12 +26,12 @@ from typing import Any
 
 import torch
 from engine_times import Way, peers_of, thread_setting, times_row, timing_rows
-from measure import alternate, markdown_table, save_results
+from measure import alternate, markdown_table, save_results, timing_options
 from torch_ways import compiled_ways, eager_ways
 from trained_network import KINDS, Sample, featurised, network, sample, train, whole_inputs
 
 from graphadapt.export.bundle import write_bundle
-from graphadapt.export.contract import Parity
+from graphadapt.export.parity_record import Parity
 from graphadapt.export.repeated_runs import ParityPlan
 from graphadapt.export.restate import restate
 from graphadapt.freeze import FrozenModel
@@ -89,14 +89,11 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kind", choices=KINDS, default="gin-virtual-node")
     parser.add_argument("--features", action="store_true", help="join count fingerprints (2048)")
-    parser.add_argument("--blocks", type=int, default=9)
+    timing_options(parser, blocks=9)
     parser.add_argument("--repeats", type=int, default=200, help="runs of the parity proof")
     parser.add_argument(
         "--compile", choices=COMPILE, default="all", help="what torch.compile is given"
     )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--small", action="store_true", help="a tiny network, one block")
-    parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     if options.small:
         options.blocks, options.repeats, options.compile = 1, 2, "network"

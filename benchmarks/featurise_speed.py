@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import alternate, markdown_table, ratio, save_results
+from measure import alternate, markdown_table, ratio, save_results, timing_options
 from rdkit import Chem, rdBase
 
 from graphadapt.molecules.arrays import MoleculeArrays
@@ -56,12 +56,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("GRAPHADAPT_DATA"))
     parser.add_argument("--sample", type=int, default=500, help="molecules timed in each set")
-    parser.add_argument("--blocks", type=int, default=15)
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--check-all", action="store_true")
-    parser.add_argument("--small", action="store_true", help="a few built-in molecules, one block")
-    parser.add_argument(
-        "--output", type=Path, default=Path("benchmarks/results/featurise_speed.json")
+    timing_options(
+        parser,
+        blocks=15,
+        output=Path("benchmarks/results/featurise_speed.json"),
+        small="a few built-in molecules, one block",
     )
     options = parser.parse_args()
     if options.small:

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from graphadapt.data.dataset import Dataset
 from graphadapt.graphs.batch import GraphTable
+from graphadapt.progress import Progress, track
 
 __all__ = ["STRENGTHS", "embed", "linear_probe", "logistic", "ridge"]
 
@@ -27,8 +28,12 @@ def embed(
 ) -> Tensor:
     """Embeddings of all molecules, ``(G, D)`` float32 on the host."""
     backbone = backbone.to(device).eval()
-    rows = torch.arange(len(table)).split(batch_size)
-    return torch.cat([backbone(table.gather(part).to(device)).float().cpu() for part in rows])
+    parts = []
+    with Progress(len(table), "Embedding molecules") as progress:
+        for rows in torch.arange(len(table)).split(batch_size):
+            parts.append(backbone(table.gather(rows).to(device)).float().cpu())
+            progress.update(len(rows))
+    return torch.cat(parts)
 
 
 def linear_probe(embedding_GD: Tensor, dataset: Dataset) -> np.ndarray:
@@ -43,7 +48,8 @@ def linear_probe(embedding_GD: Tensor, dataset: Dataset) -> np.ndarray:
     binary_T = torch.from_numpy(dataset.is_binary)
     if binary_T.any():
         answers_GT[:, binary_T] = _logistic_probe(x_GD, trained[:, binary_T], judged[:, binary_T])
-    for task in (~binary_T).nonzero().flatten().tolist():
+    values = (~binary_T).nonzero().flatten().tolist()
+    for task in track(values, len(values), "Fitting regressions") if values else ():
         answers_GT[:, task] = _ridge_probe(x_GD, trained[:, task], judged[:, task])
     return answers_GT.numpy()
 
@@ -98,7 +104,9 @@ def _logistic_probe(x_GD: Tensor, trained_GT: Tensor, judged_GT: Tensor) -> Tens
     known_G = ~torch.isnan(trained_GT).all(dim=1)
     weight_DT = torch.zeros(x_GD.shape[1], trained_GT.shape[1])
     answers, errors = [], []
-    for strength in sorted(STRENGTHS, reverse=True):  # each starts where a stiffer one ended
+    stiffest_first = sorted(STRENGTHS, reverse=True)
+    for strength in track(stiffest_first, len(STRENGTHS), "Fitting penalties"):
+        # each starts where a stiffer one ended
         weight_DT = logistic(x_GD[known_G], trained_GT[known_G], strength, weight_DT)
         answers.append(x_GD @ weight_DT)
         errors.append(_log_losses(answers[-1], judged_GT))

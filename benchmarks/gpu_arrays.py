@@ -6,10 +6,12 @@ Shapes: G molecules of the pool, P molecules of the training set, T tasks.
 
 import io
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from gpu_carried import CarriedBundle, bundles_from, columns_from, pack_bundle, pack_columns
 from numpy.typing import NDArray
 
 from graphadapt.data.ragged import GraphColumns
@@ -28,48 +30,30 @@ CHUNK = 20_000
 
 @dataclass(frozen=True)
 class Arrays:
-    """A pool of real molecules, which of them make the training set, and perhaps a network."""
+    """A pool of real molecules, which of them make the training set, and exported bundles."""
 
     columns: GraphColumns
     rows: NDArray[np.int64]
     """(P,) rows of the pool, in [0, G)."""
 
     source: str
-    onnx: bytes = b""
-    """An exported network; empty if none was given."""
-
-    feeds: tuple[tuple[int, dict[str, NDArray[np.generic]]], ...] = ()
-    """Batch size and what the network reads of such a batch."""
+    bundles: tuple[CarriedBundle, ...] = ()
 
     @classmethod
     def read(cls, path: Path) -> "Arrays":
         with np.load(path) as held:
             arrays = {name: held[name] for name in held.files}
-        sizes = [int(size) for size in arrays.get("feed_sizes", ())]
-        feeds = tuple(
-            (
-                size,
-                {
-                    name.removeprefix(f"feed/{size}/"): array
-                    for name, array in arrays.items()
-                    if name.startswith(f"feed/{size}/")
-                },
-            )
-            for size in sizes
-        )
-        columns = GraphColumns(
-            arrays["atoms"],
-            arrays["bonds"],
-            arrays["bond_features"],
-            np.cumsum([0, *arrays["atom_counts"]], dtype=np.int64),
-            np.cumsum([0, *arrays["bond_counts"]], dtype=np.int64),
-        )
-        onnx = arrays["onnx"].tobytes() if "onnx" in arrays else b""
-        return cls(columns, arrays["rows"].astype(np.int64), str(arrays["source"]), onnx, feeds)
+        rows = arrays["rows"].astype(np.int64)
+        return cls(columns_from(arrays), rows, str(arrays["source"]), bundles_from(arrays))
 
 
 def write_arrays(
-    path: Path, data: Path | None, molecules: int, pool: int, seed: int, bundle: Path | None = None
+    path: Path,
+    data: Path | None,
+    molecules: int,
+    pool: int,
+    seed: int,
+    bundles: Sequence[Path] = (),
 ) -> None:
     """Featurise a pool and draw a training set of ogbg-molpcba's sizes from it.
 
@@ -79,7 +63,7 @@ def write_arrays(
         molecules: P, with those that validate and test.
         pool: G.
         seed: of what is drawn.
-        bundle: exported network to carry along.
+        bundles: folders of exported bundles to carry along.
     """
     from speed_molecules import molpcba_sizes, nearest_in_size, sample_store
 
@@ -95,41 +79,16 @@ def write_arrays(
         wanted_P = random.choice(wanted, molecules, replace=molecules > len(wanted))
         rows_P = nearest_in_size(np.diff(columns.atom_offsets), wanted_P, random)
     written = {
-        "atoms": columns.atoms,
-        "bonds": columns.bonds,
-        "bond_features": columns.bond_features,
-        "atom_counts": np.diff(columns.atom_offsets).astype(np.int16),
-        "bond_counts": np.diff(columns.bond_offsets).astype(np.int16),
+        **pack_columns(columns),
         "rows": rows_P.astype(np.int32),
         "source": np.array(source),
-        **({} if bundle is None else _network(bundle, columns, rows_P)),
     }
+    for number, bundle in enumerate(bundles):
+        written |= pack_bundle(bundle, number)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **written)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(buffer.getvalue())
-
-
-def _network(
-    bundle: Path,
-    columns: GraphColumns,
-    rows_P: NDArray[np.int64],
-    sizes: tuple[int, ...] = (1, 512),
-) -> dict[str, NDArray[np.generic]]:
-    """The network of a bundle, and what it reads of batches of the training set."""
-    import onnx
-
-    from graphadapt.export.collate import inputs_for
-
-    content = (bundle / "model.onnx").read_bytes()
-    reads = [entry.name for entry in onnx.load_model_from_string(content).graph.input]
-    written = {"onnx": np.frombuffer(content, np.uint8), "feed_sizes": np.array(sizes)}
-    for size in sizes:
-        molecules = [columns.molecule(int(row)) for row in rows_P[:size]]
-        features = np.zeros((size, 0), np.float32) if "features" not in reads else None
-        for name, array in inputs_for(reads, molecules, features).items():
-            written[f"feed/{size}/{name}"] = array
-    return written
 
 
 def write_store(

@@ -52,6 +52,18 @@ class SuitePlan:
     replay_error: float = 5e-3
     """Most that such a loss may be off, as a share: sums in another order, step after step."""
 
+    singles: int = 64
+    """Molecules that a bundle answers one by one, in turn."""
+
+    calls: int = 100
+    """Timed answers to one of them in a block."""
+
+    stream: int = 16_384
+    """Molecules that a bundle answers at once."""
+
+    probed: int = 4096
+    """Molecules of a trial that fills whole batches, each probe several times."""
+
     product: int = 8192
     copied_mb: int = 2048
     peer_seconds: float = 50.0
@@ -80,6 +92,10 @@ class SuitePlan:
             workers=1,
             sample=40,
             compared=2,
+            singles=3,
+            calls=2,
+            stream=24,
+            probed=0,
             product=64,
             copied_mb=1,
             compiles=False,

@@ -2,7 +2,7 @@
 
 On a machine with RDKit and the data, once:
 
-    python benchmarks/gpu_suite.py --prepare gpu_arrays.npz --data FOLDER [--bundle FOLDER]
+    python benchmarks/gpu_suite.py --prepare gpu_arrays.npz --data FOLDER --bundle BUNDLE ...
 
 On the machine with the GPU, which needs torch, Triton, torch_geometric, safetensors and click, and
 no RDKit, DGL, ogb or network; graphadapt need not be installed there:
@@ -14,10 +14,12 @@ former, drawn so that their sizes are the latter's. ``kernels`` holds every kern
 ``replay`` holds captured steps against the same steps one kernel at a time; ``epoch`` trains whole
 epochs as ``graphadapt train`` does; ``steps`` times steps of ours and of PyTorch Geometric in
 turns; ``work`` counts what a step computes and moves; ``peer-epoch`` trains one epoch as OGB's
-example is written; ``ceilings`` says what the card can do; ``onnx`` runs a bundle. A part that
-fails is noted and the others still run, in another process where it has made the GPU unusable for
-this one; the results are saved after each, as JSON and as a table beside it. ``--small`` is a
-minute's worth for a CPU.
+example is written; ``ceilings`` says what the card can do; ``onnx`` answers with the bundles that
+``--prepare`` was given (padded ones in fp32 and in fp16, and a merged one to stand beside them),
+and needs an ONNX Runtime for the card. ``tensorrt`` does so on TensorRT, only if it is named: it
+builds for minutes before. A part that fails is noted and the others still run, in another process
+where it has made the GPU unusable for this one; the results are saved after each, as JSON and as a
+table beside it. ``--small`` is a minute's worth for a CPU.
 """
 
 import argparse
@@ -40,7 +42,7 @@ from gpu_arrays import Arrays, write_arrays, write_store
 from gpu_clock import ceilings, is_usable
 from gpu_kernels import gather_rows, kernel_rows
 from gpu_limits import at_most
-from gpu_onnx import onnx_rows
+from gpu_onnx import onnx_rows, tensorrt_rows
 from gpu_plan import SuitePlan
 from gpu_steps import peer_epoch_rows, step_rows
 from gpu_tables import table
@@ -112,12 +114,13 @@ PARTS: Mapping[str, tuple[int, Callable[[Suite], Iterator[dict[str, Any]]]]] = {
         lambda suite: step_rows(suite.plan, suite.arrays, suite.sample, suite.folder),
     ),
     "peer-epoch": (75, lambda suite: peer_epoch_rows(suite.plan, suite.arrays)),
-    "onnx": (
-        20,
-        lambda suite: onnx_rows(suite.arrays, suite.plan.blocks, suite.plan.repeats),
-    ),
+    "onnx": (24, lambda suite: onnx_rows(suite.arrays, suite.plan)),
+    "tensorrt": (420, lambda suite: tensorrt_rows(suite.arrays, suite.plan)),
 }
-"""Most seconds that a part may take, and what it does; together less than eight minutes."""
+"""Most seconds that a part may take, and what it does."""
+
+USUAL: Final = tuple(name for name in PARTS if name != "tensorrt")
+"""Together less than eight minutes."""
 
 
 def main() -> None:
@@ -145,8 +148,10 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--prepare", type=Path, metavar="FILE", help="make the file, and stop")
     parser.add_argument("--arrays", type=Path, metavar="FILE", help="the file that was made")
     parser.add_argument("--data", type=Path, default=os.environ.get("GRAPHADAPT_DATA"))
-    parser.add_argument("--bundle", type=Path, help="an exported bundle to carry along")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument(
+        "--bundle", type=Path, nargs="+", default=(), help="exported bundles to carry along"
+    )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(USUAL))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--small", action="store_true", help="tiny sizes, on a CPU")
     parser.add_argument("--output", type=Path, default=RESULTS, help="a JSON file")

@@ -9,6 +9,8 @@ __all__ = ["table"]
 
 Rows = Sequence[Mapping[str, Any]]
 
+YES = {True: "yes", False: "NO"}
+
 
 def table(rows: Rows) -> str:
     """All rows in Markdown, one table for each kind that there is."""
@@ -142,9 +144,18 @@ def provider_lines(rows: Rows) -> list[dict[str, Any]]:
     return [
         {
             "ONNX Runtime": row["provider"],
-            "batch": row.get("batch", ""),
+            "form": f"{row['form']} {row['precision']}" if "form" in row else "",
+            "by": row.get("by", ""),
+            "molecules": row.get("molecules", ""),
+            "in a run": row.get("batch", ""),
+            "copies": row.get("copies", ""),
+            "CUDA graph": YES[row["graph"]] if "graph" in row else "",
             "ms": f"{1e3 * row['median_s']:.3g}" if "median_s" in row else row["skipped"],
+            "spread, %": f"{100 * row['iqr_s'] / row['median_s']:.1f}" if "iqr_s" in row else "",
             "molecules/s": f"{row['per_second']:.0f}" if "per_second" in row else "",
+            "error": f"{row['error']:.1e}" if "error" in row else "",
+            "allowed": f"{row['allowed']:.0e}" if "allowed" in row else "",
+            "holds": YES[row["holds"]] if "holds" in row else "",
         }
         for row in rows
         if "provider" in row

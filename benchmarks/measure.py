@@ -3,6 +3,7 @@
 Scripts beside this file import it as ``from measure import ...``.
 """
 
+import argparse
 import json
 import os
 import platform
@@ -27,6 +28,8 @@ __all__ = [
     "markdown_table",
     "ratio",
     "save_results",
+    "saved_rows",
+    "timing_options",
     "versions",
 ]
 
@@ -177,6 +180,15 @@ def save_results(
     partial.replace(path)
 
 
+def saved_rows(path: str | Path) -> list[dict[str, Any]]:
+    """The rows that :func:`save_results` wrote; none where there is no file yet."""
+    path = Path(path)
+    if not path.exists():
+        return []
+    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    return rows
+
+
 def markdown_table(
     rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, digits: int = 4
 ) -> str:
@@ -185,6 +197,27 @@ def markdown_table(
     lines = [names, ["---"] * len(names)]
     lines += [[_cell(row.get(name, ""), digits) for name in names] for row in rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def timing_options(
+    parser: argparse.ArgumentParser,
+    *,
+    blocks: int,
+    output: Path | None = None,
+    small: str = "a tiny network, one block",
+) -> None:
+    """Add what every benchmark that times in blocks can be told.
+
+    Args:
+        parser: of its command line.
+        blocks: by default.
+        output: of the results; None where it follows from other options.
+        small: what the small mode is.
+    """
+    parser.add_argument("--blocks", type=int, default=blocks)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--small", action="store_true", help=small)
+    parser.add_argument("--output", type=Path, default=output, help="a JSON file")
 
 
 def _turn(

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from engine_times import Way, peers_of, thread_setting, times_row, timing_rows
-from measure import alternate, markdown_table, save_results
+from measure import alternate, markdown_table, save_results, timing_options
 from torch_ways import eager_ways, half_ways
 from trained_network import Sample, sample
 
@@ -61,11 +61,11 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="folder of a trained run")
     parser.add_argument("--molecules", type=int, default=2000, help="answered in bulk")
-    parser.add_argument("--blocks", type=int, default=9)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--small", action="store_true", help="few molecules, one block")
-    parser.add_argument(
-        "--output", type=Path, default=Path("benchmarks/results/precision_speed.json")
+    timing_options(
+        parser,
+        blocks=9,
+        output=Path("benchmarks/results/precision_speed.json"),
+        small="few molecules, one block",
     )
     options = parser.parse_args()
     if options.small:

@@ -26,7 +26,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from measure import alternate, markdown_table, ratio, save_results
+from measure import alternate, markdown_table, ratio, save_results, timing_options
 from prepare_growth import Growth, growth_tables, labelled_source
 from rdkit import Chem, rdBase
 
@@ -68,15 +68,15 @@ def parsed_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("GRAPHADAPT_DATA"))
     parser.add_argument("--sample", type=int, default=4000, help="molecules timed in each set")
-    parser.add_argument("--blocks", type=int, default=11)
     parser.add_argument("--largest", type=int, default=MOLPCBA, help="molecules of the growth")
     parser.add_argument("--repeats", type=int, default=3, help="of each size of the growth")
     parser.add_argument("--processes", type=int, default=available_cores(), help="of the growth")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, help="where stores are made; default the system's")
-    parser.add_argument("--small", action="store_true", help="built-in molecules, one block")
-    parser.add_argument(
-        "--output", type=Path, default=Path("benchmarks/results/prepare_speed.json")
+    timing_options(
+        parser,
+        blocks=11,
+        output=Path("benchmarks/results/prepare_speed.json"),
+        small="built-in molecules, one block",
     )
     options = parser.parse_args()
     if options.small:

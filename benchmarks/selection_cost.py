@@ -5,8 +5,9 @@
 
 RUN is a trained run with adapters whose data is at hand. Every rule of a sweep (``graphadapt export
 --sweep``) is measured on validation, with its latency in the adapters form where there are adapters
-inside the network. Half of the adapters at every site are then measured once on the test cells,
-against the same composition, all tasks alike, with all of them.
+inside the network. Of the rules that keep at most half of the adapters, a mean over sites, the one
+that loses least on validation is then measured once on the test cells, against the same
+composition, all tasks alike, with all of them.
 
 Losses are in points: a hundredth of an area under a curve or of an average precision; of an RMSE, a
 hundredth of the labels' unit. Bytes are those of the adapter files, and of the readout's factors
@@ -27,11 +28,14 @@ from graphadapt.export.sweep import sweep_run
 from graphadapt.freeze import FrozenModel, Selection
 from graphadapt.objective.metrics import higher_is_better
 from graphadapt.report.freeze_gap import freeze_run, measure_gap
-from graphadapt.report.trade_off import TradeOff, ladder
+from graphadapt.report.trade_off import TradeOff, ladder, rule_name
 from graphadapt.run import Run
 
 ALL = "all"
 NUMBER_BYTES = 4
+
+MASSES = (0.85, 0.88, 0.91, 0.92, 0.93, 0.94)
+"""Between those of a sweep."""
 
 
 def main() -> None:
@@ -43,13 +47,28 @@ def main() -> None:
     )
     options = parser.parse_args()
     run = Run.open(options.run)
-    half = Selection(top_m=max(1, run.config.adapters.count // 2))
-    rules = (Selection(),) if options.small else ladder(run.config.adapters.count)
-    found = sweep_run(run, rules=tuple(dict.fromkeys((half, *rules))), shown=not options.small)
-    rows = [*rule_rows(found), *half_rows(run, half, found)]
+    count = run.config.adapters.count
+    by_half = Selection(top_m=max(1, count // 2))
+    between = [Selection(mass=mass) for mass in MASSES]
+    wanted = [Selection()] if options.small else [*ladder(count), *between]
+    rules = tuple(dict.fromkeys((by_half, *wanted)))
+    found = sweep_run(run, rules=rules, shown=not options.small)
+    rows = [*rule_rows(found), *half_rows(run, found, rules[best_half(found, count)])]
     rows = [{"run": run.folder.resolve().name, **row} for row in rows]
     print(markdown_table(rows))
     save_results(options.output, rows, seeds=[run.config.trainer.seed])
+
+
+def best_half(found: Sequence[TradeOff], count: int) -> int:
+    """Position of the rule that keeps at most half and loses least of the first metric."""
+    (everything,) = [each for each in found if each.rule == ALL]
+    first = next(iter(everything.gap.frozen))
+    lost = {
+        position: points_lost(everything.gap.frozen, each.gap.frozen)[first]
+        for position, each in enumerate(found)
+        if each.kept <= count / 2 and each.rule != ALL
+    }
+    return min(lost, key=lambda position: lost[position])
 
 
 def points_lost(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
@@ -78,18 +97,20 @@ def rule_rows(found: Sequence[TradeOff]) -> Iterator[dict[str, Any]]:
             }
 
 
-def half_rows(run: Run, half: Selection, found: Sequence[TradeOff]) -> Iterator[dict[str, Any]]:
-    """Half of the adapters and all of them on the test cells, with the bytes of both."""
-    frozen = {ALL: freeze_run(run), named(half): freeze_run(run, selection=half)}
+def half_rows(run: Run, found: Sequence[TradeOff], half: Selection) -> Iterator[dict[str, Any]]:
+    """The half and all adapters on the test cells, with the bytes of both."""
+    frozen = {ALL: freeze_run(run), rule_name(half): freeze_run(run, selection=half)}
     scores = {name: measure_gap(run, each, "test").frozen for name, each in frozen.items()}
     sizes = file_sizes(run, frozen) if run.model.sites else {}
     package = {each.rule: NUMBER_BYTES * each.readout_parameters for each in found}
+    kept = {each.rule: each.kept for each in found}
     for name, score in scores.items():
         for metric, points in points_lost(scores[ALL], score).items():
             yield {
                 "part": "test",
                 "rule": name,
                 "count": run.config.adapters.count,
+                "kept": kept[name],
                 "half": name != ALL,
                 "metric": metric,
                 "frozen": score[metric],
@@ -97,11 +118,6 @@ def half_rows(run: Run, half: Selection, found: Sequence[TradeOff]) -> Iterator[
                 "file_bytes": sizes.get(name),
                 "package_bytes": package[name],
             }
-
-
-def named(rule: Selection) -> str:
-    """As the sweep names it."""
-    return f"top_m={rule.top_m}"
 
 
 def file_sizes(run: Run, frozen: Mapping[str, FrozenModel]) -> dict[str, int]:

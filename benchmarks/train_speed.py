@@ -11,7 +11,8 @@ of its own, ``train_speed_PART.json``.
 
 ``peers``: full fine-tuning by graphadapt, PyTorch Geometric and DGL with ``dgl.batch``; theirs as
 their examples are written, and at their best settings, where putting batches together costs
-nothing because every batch is there before the clock starts.
+nothing because every batch is there before the clock starts. What bfloat16 does to answers and
+gradients stands beside it, where it is used.
 
 ``adapters``: adapters, routing and heads on a frozen backbone, beside our own full fine-tuning in
 the same precision, which has plain heads. K and R are the package's defaults.
@@ -33,6 +34,7 @@ from measure import machine, markdown_table, save_results
 from own_training import use_threads
 from results_checks import spread
 from speed_molecules import molpcba_sizes, sample_store
+from train_accuracy import accuracy_rows
 from train_adapters import adapter_rows
 from train_growth import growth_rows
 from train_peers import LIBRARIES, peer_rows
@@ -97,6 +99,11 @@ def precisions(reduced: bool | None) -> tuple[str, ...]:
     return ("float32", "bfloat16") if reduced else ("float32",)
 
 
+def peers(plan: Plan, store: GraphStore) -> Iterator[dict[str, Any]]:
+    yield from accuracy_rows(plan, store)
+    yield from peer_rows(plan, store)
+
+
 def growth(plan: Plan, store: GraphStore) -> Iterator[dict[str, Any]]:
     return growth_rows(
         store,
@@ -111,7 +118,7 @@ def growth(plan: Plan, store: GraphStore) -> Iterator[dict[str, Any]]:
 
 
 PARTS: Mapping[str, Callable[[Plan, GraphStore], Iterator[dict[str, Any]]]] = {
-    "peers": peer_rows,
+    "peers": peers,
     "adapters": adapter_rows,
     "growth": growth,
 }
@@ -136,6 +143,19 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def setup_lines(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [dict(row) for row in rows if "sample" in row]
+
+
+def accuracy_lines(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "precision": row["accuracy_of"],
+            "beside float32 after": f"{row['steps_before']} steps, batch {row['batch']}",
+            "answers off by, %": f"{100 * row['answers_off']:.2g}",
+            "gradient off by, %": f"{100 * row['gradient_off']:.2g}",
+        }
+        for row in rows
+        if "accuracy_of" in row
+    ]
 
 
 def rate_lines(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -227,7 +247,15 @@ def line_lines(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-TABLES = (setup_lines, rate_lines, peer_lines, adapter_lines, growth_lines, line_lines)
+TABLES = (
+    setup_lines,
+    accuracy_lines,
+    rate_lines,
+    peer_lines,
+    adapter_lines,
+    growth_lines,
+    line_lines,
+)
 
 
 if __name__ == "__main__":

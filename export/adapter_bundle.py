@@ -1,15 +1,14 @@
 """Several compositions of one model as one backbone file and one adapter file each.
 
-Shapes: D width, F output width, Q rank, P probe molecules, T columns of answers.
+Shapes: D width, F output width, Q rank, G graphs, P probe molecules, T columns of answers.
 """
 
 import copy
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -17,16 +16,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from graphadapt.adapters.sites import find_sites
-from graphadapt.errors import ConfigError
-from graphadapt.export.adapter_files import SUFFIX, run_options, write_adapter_file
+from graphadapt.errors import BundleError, ConfigError
+from graphadapt.export.adapter_files import run_options, written_adapters
 from graphadapt.export.bundle import BundleNotes, check_features, put_together, trace
 from graphadapt.export.bundle_folder import check_target
 from graphadapt.export.collate import inputs_for
-from graphadapt.export.contract import MODEL_FILE, PROBES_FILE, BundleContract, Parity
-from graphadapt.export.contract_parts import Calibration, Composition
+from graphadapt.export.contract import MODEL_FILE, PROBES_FILE, BundleContract
+from graphadapt.export.contract_parts import Applicability, Calibration, Composition
 from graphadapt.export.network import PlainModel
 from graphadapt.export.onnx_file import leave_open
 from graphadapt.export.parity import prove_parity
+from graphadapt.export.parity_record import Parity
 from graphadapt.export.probes import Probes
 from graphadapt.export.repeated_runs import Ask, ParityPlan, Truth, opener, share_off
 from graphadapt.export.restate import OpenMaps, restate
@@ -34,11 +34,26 @@ from graphadapt.export.witness import Witness
 from graphadapt.freeze import FrozenModel
 from graphadapt.molecules.features import FeatureBlock
 
-__all__ = ["OpenModel", "open_model", "write_adapter_bundle"]
+__all__ = ["ALIKE", "OpenModel", "OwnAnswers", "open_model", "write_adapter_bundle"]
 
-_FORM = "adapters"
+ALIKE: Final = (
+    "the model has no adapters inside its backbone, so every composition answers alike; export the "
+    "merged form"
+)
+"""Why there is nothing to switch."""
+
+_FORM: Final = "adapters"
 
 Arrays = Mapping[str, NDArray[np.float32]]
+
+
+class OwnAnswers(NamedTuple):
+    """What one composition answers by already, beside its weights."""
+
+    calibration: Mapping[str, Calibration] = MappingProxyType({})
+    """By task."""
+
+    applicability: Applicability = Applicability()
 
 
 class OpenModel(NamedTuple):
@@ -50,13 +65,23 @@ class OpenModel(NamedTuple):
     """By composition: the value of every weight that is left open, by its name."""
 
 
+class _Proven(NamedTuple):
+    """One composition's file, and how right it is."""
+
+    file: str
+    content: bytes
+    parity: Parity
+    truth: Truth
+    merged_error: float
+
+
 def write_adapter_bundle(
     compositions: Mapping[str, FrozenModel],
     folder: str | Path,
     *,
     feature_blocks: Sequence[FeatureBlock] = (),
     notes: BundleNotes | None = None,
-    calibration: Mapping[str, Mapping[str, Calibration]] | None = None,
+    own: Mapping[str, OwnAnswers] = MappingProxyType({}),
     plan: ParityPlan | None = None,
     shown: bool = False,
 ) -> BundleContract:
@@ -67,12 +92,13 @@ def write_adapter_bundle(
         folder: where the bundle goes; a bundle there is replaced once the new one is complete.
         feature_blocks: molecule-level features that the model reads.
         notes: for the record.
-        calibration: maps that each composition answers by already, by task.
+        own: for the record of each composition, by its name.
         plan: how thoroughly each composition is compared with its network.
         shown: whether progress is shown.
 
     Raises:
-        BundleError: if ``folder`` holds something else, or an answer is not right.
+        BundleError: if ``folder`` holds something else, or an answer is not right, beside the
+            frozen network or beside the merged form.
         ConfigError: if there is nothing to switch, or the model cannot be exported.
     """
     folder, notes, first = Path(folder), notes or BundleNotes(), next(iter(compositions.values()))
@@ -80,32 +106,30 @@ def write_adapter_bundle(
     check_features(first, feature_blocks)
     probes = Probes(feature_blocks)
     opened = open_model(compositions, probes)
-    files, parts, proofs, truths = {MODEL_FILE: opened.model}, {}, [], {}
-    with tempfile.TemporaryDirectory() as place:
-        for index, (name, frozen) in enumerate(compositions.items()):
-            path = Path(place) / f"{index}{SUFFIX}"
-            write_adapter_file(path, opened.adapters[name])
-            files[path.name] = path.read_bytes()
-            ask = opener(opened.model, opened.plain.outputs, partial(run_options, path))
-            parity, truth = prove_parity(frozen, ask, opened.plain.reads, probes, plan, shown=shown)
-            proofs.append(parity)
-            truths[name] = truth.answers
-            parts[name] = replace(
-                _composition(path.name, frozen, opened.adapters[name], parity),
-                merged_error=_merged_error(frozen, ask(1), probes, truth),
-                calibration=(calibration or {}).get(name, {}),
-            )
-    files[PROBES_FILE] = Witness.of(probes, truths).to_bytes()
+    with written_adapters(opened.adapters) as paths:
+        proven = {
+            name: _proven(name, frozen, opened, paths[name], probes, plan, shown=shown)
+            for name, frozen in compositions.items()
+        }
+    parts = {
+        name: _composition(frozen, opened.adapters[name], proven[name], own.get(name))
+        for name, frozen in compositions.items()
+    }
+    truths = {name: each.truth.answers for name, each in proven.items()}
     return put_together(
         folder,
-        files,
+        {
+            MODEL_FILE: opened.model,
+            PROBES_FILE: Witness.of(probes, truths).to_bytes(),
+            **{each.file: each.content for each in proven.values()},
+        },
         first,
         opened.plain,
         notes,
         feature_blocks=tuple(feature_blocks),
         form=_FORM,
         compositions=parts,
-        parity=max(proofs, key=lambda parity: parity.largest_error),
+        parity=max((each.parity for each in proven.values()), key=lambda each: each.largest_error),
     )
 
 
@@ -113,17 +137,15 @@ def open_model(compositions: Mapping[str, FrozenModel], probes: Probes) -> OpenM
     """Trace the network once, and leave open what differs between compositions.
 
     That is the factors at every site and, where norms were settled for each composition, their
-    scales and biases; where each has its own calibration, heads and tables too.
+    scales and biases; where each has its own calibration, heads and tables too; and what tells how
+    typical a molecule is.
 
     Raises:
         ConfigError: if the model has no adapters inside its backbone.
     """
     first = next(iter(compositions.values()))
     if not first.corrections:
-        raise ConfigError(
-            "the model has no adapters inside its backbone, so every composition answers alike; "
-            "export the merged form"
-        )
+        raise ConfigError(ALIKE)
     moving = _norms_differ(list(compositions.values()))
     states = {
         name: _opened(frozen, norms_move=moving).state_dict()
@@ -187,14 +209,43 @@ def _fill(plain: PlainModel, shapes: Mapping[str, tuple[int | str, ...]]) -> Non
         setattr(plain.get_submodule(owner), part, torch.randn(lengths, generator=random))
 
 
-def _composition(file: str, frozen: FrozenModel, arrays: Arrays, parity: Parity) -> Composition:
+def _proven(
+    name: str,
+    frozen: FrozenModel,
+    opened: OpenModel,
+    path: Path,
+    probes: Probes,
+    plan: ParityPlan | None,
+    *,
+    shown: bool,
+) -> _Proven:
+    """Hold one composition's file to its network, and to the merged form."""
+    open_file = opener(opened.model, opened.plain.outputs, partial(run_options, path))
+    parity, truth = prove_parity(frozen, open_file, opened.plain.reads, probes, plan, shown=shown)
+    merged_error = _merged_error(frozen, open_file(1), probes, truth)
+    found = _Proven(path.name, path.read_bytes(), parity, truth, merged_error)
+    if not found.merged_error <= parity.allowed:
+        raise BundleError(
+            f"composition {name!r} differs from its merged form by {found.merged_error:.2e} of the "
+            f"answers' scale, more than {parity.bound}, so nothing was written; export the merged "
+            "form"
+        )
+    return found
+
+
+def _composition(
+    frozen: FrozenModel, arrays: Arrays, proven: _Proven, own: OwnAnswers | None
+) -> Composition:
+    own = own or OwnAnswers()
     return Composition(
-        file=file,
+        file=proven.file,
         weights=frozen.composition,
         kept=frozen.kept,
         parameters=sum(array.size for array in arrays.values()),
-        largest_error=parity.largest_error,
-        merged_error=0.0,
+        largest_error=proven.parity.largest_error,
+        merged_error=proven.merged_error,
+        calibration=dict(own.calibration),
+        applicability=own.applicability,
     )
 
 
@@ -202,6 +253,6 @@ def _merged_error(frozen: FrozenModel, ask: Ask, probes: Probes, truth: Truth) -
     """How far the file with its adapter is from the merged network, both in float32."""
     merged = restate(frozen)
     arrays = inputs_for(merged.reads, probes.molecules, probes.features)
-    inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    expected_GT = merged(inputs)[0].double().numpy()
-    return share_off(ask(arrays), expected_GT, truth.scale)
+    outputs = merged({name: torch.from_numpy(array) for name, array in arrays.items()})
+    expected_GT = torch.cat([each.reshape(len(outputs[0]), -1) for each in outputs], dim=1)
+    return share_off(ask(arrays), expected_GT.double().numpy(), truth.scale)

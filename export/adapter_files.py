@@ -5,7 +5,7 @@ adapted map, and whatever else differs between compositions.
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ __all__ = [
     "check_adapter_file",
     "run_options",
     "write_adapter_file",
+    "written_adapters",
 ]
 
 SUFFIX = ".onnx_adapter"
@@ -52,11 +53,20 @@ def adapter_paths(
     ONNX Runtime reads adapters from files alone. The bundle's own may change after they were
     checked; these hold what was checked.
     """
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows keeps maps
-        paths = {}
-        for index, (name, each) in enumerate(compositions.items()):
-            paths[name] = Path(folder) / f"{index}{SUFFIX}"
+    with _paths(compositions) as paths:
+        for name, each in compositions.items():
             paths[name].write_bytes(contents[each.file])
+        yield paths
+
+
+@contextmanager
+def written_adapters(
+    adapters: Mapping[str, Mapping[str, NDArray[np.float32]]],
+) -> Iterator[dict[str, Path]]:
+    """Adapter files of values at hand, as :func:`adapter_paths` has those of bytes."""
+    with _paths(adapters) as paths:
+        for name, arrays in adapters.items():
+            write_adapter_file(paths[name], arrays)
         yield paths
 
 
@@ -93,7 +103,8 @@ def check_adapter_file(path: Path, proto: Any, stated: Composition) -> None:
         BundleError: naming what does not fit.
     """
     try:
-        held = onnx_runtime().AdapterFormat.read_adapter(str(path)).get_parameters()
+        file = onnx_runtime().AdapterFormat.read_adapter(str(path))  # its values go with it
+        held = file.get_parameters()
     except (RuntimeError, ValueError) as error:
         raise BundleError(f"{stated.file} is no ONNX Runtime adapter file: {error}") from error
     weights = {each.name for each in proto.graph.initializer}
@@ -114,6 +125,13 @@ def check_adapter_file(path: Path, proto: Any, stated: Composition) -> None:
         raise BundleError(
             f"{stated.file} holds {count:,} numbers, the contract states {stated.parameters:,}"
         )
+
+
+@contextmanager
+def _paths(names: Iterable[str]) -> Iterator[dict[str, Path]]:
+    """A path for each name, in a folder that goes with the ``with`` block."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows keeps maps
+        yield {name: Path(folder) / f"{index}{SUFFIX}" for index, name in enumerate(names)}
 
 
 def _check_shape(file: str, name: str, found: list[int], wanted: list[int]) -> None:

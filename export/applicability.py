@@ -7,7 +7,6 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from graphadapt.export.contract_parts import Applicability
 
@@ -46,6 +45,7 @@ class TypicalShare(nn.Module):
 
     centre: Tensor
     directions: Tensor
+    back: Tensor
     component_weight: Tensor
     rest_weight: Tensor
     knots: Tensor
@@ -62,7 +62,9 @@ class TypicalShare(nn.Module):
         least = max(float(variance_D.mean()) * 1e-6, 1e-12)
         rest = float(variance_D[:-count].mean()) if count < len(variance_D) else least
         self.register_buffer("centre", centre_D)
+        # either way round: an adapter file fills in weights by name, which a folded transpose loses
         self.register_buffer("directions", vectors_DD[:, -count:].contiguous())
+        self.register_buffer("back", vectors_DD[:, -count:].T.contiguous())
         self.register_buffer("component_weight", 1 / variance_D[-count:].clamp(min=least))
         self.register_buffer("rest_weight", torch.tensor([1 / max(rest, least)]).double())
         squared_N = self.squared_distance(z_ND)
@@ -81,7 +83,7 @@ class TypicalShare(nn.Module):
         """d², ``(G,)``."""
         x_GD = embedding_GD - self.centre
         y_GC = x_GD @ self.directions
-        rest_GD = x_GD - functional.linear(y_GC, self.directions)
+        rest_GD = x_GD - y_GC @ self.back
         within_G = (y_GC * y_GC * self.component_weight).sum(dim=1)
         return within_G + (rest_GD * rest_GD * self.rest_weight).sum(dim=1)
 

@@ -5,23 +5,41 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from graphadapt.errors import BundleError
-from graphadapt.export.contract import is_bundle
+from graphadapt.export.adapter_files import SUFFIX
+from graphadapt.export.contract import (
+    CONTRACT_FILE,
+    MODEL_FILE,
+    PROBES_FILE,
+    TUNING_FILE,
+    is_bundle,
+)
 
 __all__ = ["check_place", "check_target", "write_whole"]
+
+_OWN: Final = (CONTRACT_FILE, MODEL_FILE, PROBES_FILE, TUNING_FILE)
+"""What lies in the folder of a bundle, beside adapter files."""
 
 
 def check_target(folder: Path) -> None:
     """Refuse to write over anything that is not a bundle, or where nothing can be written.
 
     Raises:
-        BundleError: if ``folder`` is a file, a folder of something else, the one that this process
-            works in, or in a place that is not writable.
+        BundleError: if ``folder`` is a file, a folder of something else or of more than a bundle,
+            the one that this process works in, or in a place that is not writable.
     """
     check_place(folder)
-    if folder.exists() and not is_bundle(folder) and any(folder.iterdir()):
+    held = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    if held and not is_bundle(folder):
         raise BundleError(f"{folder} holds something other than a bundle; choose another folder")
+    others = [name for name in held if not _is_own(name)]
+    if others:
+        raise BundleError(
+            f"{folder} holds {', '.join(others[:3])} beside its bundle, which a new one would "
+            "remove; move that away, or choose another folder"
+        )
 
 
 def check_place(folder: Path) -> None:
@@ -40,6 +58,11 @@ def check_place(folder: Path) -> None:
         raise BundleError(f"{folder} is the folder that you are in; name one to be written")
     if folder.exists() and not folder.is_dir():
         raise BundleError(f"{folder} is a file; give a folder")
+
+
+def _is_own(name: str) -> bool:
+    """Whether a bundle, or a tuning of it that was stopped, leaves a file of that name."""
+    return name in _OWN or name.endswith(SUFFIX) or name.startswith(f".{TUNING_FILE}.")
 
 
 def write_whole(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 from graphadapt.config import RunConfig
 from graphadapt.export.calibration_summary import calibration_lines
-from graphadapt.export.contract import BundleContract, FileInfo, Parity, read_contract
+from graphadapt.export.contract import BundleContract, FileInfo, read_contract
 from graphadapt.export.contract_parts import Calibration, Precision
+from graphadapt.export.parity_record import Parity
 from graphadapt.report.summary import Summary, counted_kinds, listed_settings
 from graphadapt.report.table import Cell, format_table
 
@@ -75,7 +76,7 @@ def _form(contract: BundleContract) -> list[str]:
         + (f", compositions {compositions}" if compositions else "")
         + (f", buckets of atoms and bonds {buckets}" if buckets else "")
     ]
-    figure = contract.applicability
+    figure = contract.applicabilities[0]
     if contract.precision.name != "fp32":
         lines.append(f"precision: {contract.precision.name}, {loss_text(contract.precision)}")
     if figure.measure != "none":

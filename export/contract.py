@@ -1,4 +1,4 @@
-"""What a bundle promises: names, types and axes of the arrays, tasks, versions, figures. No torch.
+"""What a bundle promises: tasks, files, versions, figures. No torch.
 
 A bundle is a folder::
 
@@ -6,15 +6,12 @@ A bundle is a folder::
     bundle.json         this contract
     probes.json         molecules, and what the model answers to them in float64
     *.onnx_adapter      one a composition, in the adapters form
+    tuning.json         where it was tuned: settings of a machine, no part of the bundle
 
 Answers are probabilities in [0, 1] for binary tasks (the sigmoid is in the graph, and so is the
 calibration where one was fitted) and values in the task's own units for regression tasks. A second
 output, ``applicability``, is there where ``outputs`` names it. ``export.contract_parts`` says what
-the three forms are.
-
-Axes of the arrays: atom kinds, environments, messages, slots, atoms (equal ones merged), rows of
-one padded molecule, graphs, features, tasks. Every axis may have any length from 1 on, and every
-call other lengths.
+the three forms are, ``export.arrays`` what goes in and comes out.
 """
 
 import hashlib
@@ -22,11 +19,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 from graphadapt.data.store import TaskInfo
 from graphadapt.errors import BundleError, GraphAdaptError
+from graphadapt.export.arrays import ANSWERS, ARRAYS, OUTPUTS
 from graphadapt.export.contract_parts import (
     Applicability,
     Bucket,
@@ -35,25 +32,20 @@ from graphadapt.export.contract_parts import (
     Form,
     Precision,
 )
+from graphadapt.export.parity_record import Parity
 from graphadapt.molecules.features import FeatureBlock
 from graphadapt.molecules.vocabulary import FEATURISATION_VERSION
 from graphadapt.typed_tables import build_table
 
 __all__ = [
-    "ANSWERS",
-    "APPLICABILITY",
-    "ARRAYS",
     "BUNDLE_FORMAT",
     "CONTRACT_FILE",
     "MODEL_FILE",
     "OPSET",
-    "OUTPUTS",
     "PROBES_FILE",
-    "TOLERANCE",
-    "ArrayInfo",
+    "TUNING_FILE",
     "BundleContract",
     "FileInfo",
-    "Parity",
     "fingerprint",
     "is_bundle",
     "read_contract",
@@ -68,107 +60,10 @@ KIND: Final = "graphadapt bundle"
 CONTRACT_FILE: Final = "bundle.json"
 MODEL_FILE: Final = "model.onnx"
 PROBES_FILE: Final = "probes.json"
+TUNING_FILE: Final = "tuning.json"
 
 OPSET: Final = 18
 """ONNX operator set of the model."""
-
-TOLERANCE: Final = 1e-5
-"""Largest error of an answer that is exported, as a share of the answers' scale."""
-
-
-@dataclass(frozen=True, slots=True)
-class ArrayInfo:
-    """One input or output of the model."""
-
-    name: str
-    dtype: str
-    """NumPy's name of the type."""
-
-    axes: tuple[str | int, ...]
-    """Name of each axis of variable length, or its fixed length."""
-
-
-ARRAYS: Final[Mapping[str, ArrayInfo]] = MappingProxyType(
-    {
-        info.name: info
-        for info in (
-            ArrayInfo("kind_features", "int64", ("kinds", 9)),
-            ArrayInfo("kind_degree", "float32", ("kinds",)),
-            ArrayInfo("environment_kind", "int64", ("environments",)),
-            ArrayInfo("environment_source", "int64", ("environment_messages",)),
-            ArrayInfo("environment_bond", "int64", ("environment_messages",)),
-            ArrayInfo("environment_slots", "int64", ("environments", "slots")),
-            ArrayInfo("atom_environment", "int64", ("atoms",)),
-            ArrayInfo("atom_graph", "int64", ("atoms",)),
-            ArrayInfo("atom_source", "int64", ("messages",)),
-            ArrayInfo("atom_bond", "int64", ("messages",)),
-            ArrayInfo("atom_slots", "int64", ("atoms", "slots")),
-            ArrayInfo("graph_kinds", "float32", ("graphs", "kinds")),
-            ArrayInfo("graph_atoms", "float32", ("graphs", "atoms")),
-            ArrayInfo("features", "float32", ("graphs", "features")),
-            ArrayInfo("padded_atoms", "uint8", ("graphs", "rows", 9)),
-            ArrayInfo("padded_neighbours", "int32", ("graphs", "rows", "slots")),
-            ArrayInfo("padded_bonds", "uint8", ("graphs", "rows", "slots")),
-            ArrayInfo("padded_counts", "float32", ("graphs", "rows")),
-            ArrayInfo("padded_degrees", "float32", ("graphs", "rows")),
-        )
-    }
-)
-"""Every array that a model may read, by name; ``export.collate`` says what each is, and
-``export.padding`` those of the padded form."""
-
-ANSWERS: Final = ArrayInfo("answers", "float32", ("graphs", "tasks"))
-APPLICABILITY: Final = ArrayInfo("applicability", "float32", ("graphs",))
-
-OUTPUTS: Final[Mapping[str, ArrayInfo]] = MappingProxyType(
-    {info.name: info for info in (ANSWERS, APPLICABILITY)}
-)
-"""What a model may answer, by name; the first is always there."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Parity:
-    """How far the exported file was from a float64 reference when it was written."""
-
-    largest_error: float
-    """Largest error of any answer, as a share of the largest answer in the same units; of an
-    ordinary molecule, of the largest over ordinary molecules."""
-
-    tolerance: float
-    """Largest error allowed, or twice ``float32_error`` where that is more."""
-
-    float32_error: float = 0.0
-    """The frozen model's own error in float32, in PyTorch, over several numberings of the atoms:
-    what no float32 file can be held to."""
-
-    repeats: int
-    """Runs of each batch at each number of threads."""
-
-    batch_sizes: tuple[int, ...]
-    threads: tuple[int, ...]
-    """Of ONNX Runtime within one run."""
-
-    molecules: int
-    """Different molecules in the batches, from a single atom to 200."""
-
-    provider: str
-
-    @property
-    def allowed(self) -> float:
-        """The largest error that the file may show."""
-        return max(self.tolerance, 2 * self.float32_error)
-
-    @property
-    def bound(self) -> str:
-        """``allowed`` in words."""
-        if self.allowed > self.tolerance:
-            return f"{self.allowed:.1e}, twice what PyTorch itself is off by in float32"
-        return f"{self.tolerance:g}"
-
-    @property
-    def holds(self) -> bool:
-        """Whether the file kept to it; one of lower precision may have been forced."""
-        return self.largest_error <= self.allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +103,8 @@ class BundleContract:
     """Of the binary tasks that have one, by name; in the adapters form compositions hold theirs."""
 
     applicability: Applicability = field(default_factory=Applicability)
+    """Of the second output; in the adapters form compositions hold theirs."""
+
     parameters: int = 0
     """Numbers in ``model.onnx``, all weights and constants that are not whole."""
 
@@ -271,6 +168,12 @@ class BundleContract:
         return tuple(task.name for task in self.tasks)
 
     @property
+    def applicabilities(self) -> tuple[Applicability, ...]:
+        """What each composition's second output is measured by; of one network, its own."""
+        several = [each.applicability for each in self.compositions.values()]
+        return tuple(several) or (self.applicability,)
+
+    @property
     def own_columns(self) -> tuple[str, ...]:
         """The user's own feature columns, which molecules must come with; empty for most."""
         own = [block.columns for block in self.feature_blocks if block.kind == "columns"]
@@ -320,8 +223,10 @@ def read_contract(folder: Path) -> BundleContract:
         text = (folder / CONTRACT_FILE).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise BundleError(f"{folder} is no bundle: it has no {CONTRACT_FILE}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise BundleError(f"{folder}: {CONTRACT_FILE} is damaged: {error}") from error
+    except OSError as error:
+        raise BundleError(f"{folder}: {CONTRACT_FILE} cannot be read: {error.strerror}") from error
     try:
         return BundleContract.from_text(text)
     except BundleError as error:
@@ -343,7 +248,7 @@ def fingerprint(table: Mapping[str, Any]) -> str:
 def _checked_table(text: str) -> dict[str, Any]:
     try:
         table = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of whole numbers without end
         raise BundleError(f"{CONTRACT_FILE} is cut short or damaged: {error}") from error
     if not isinstance(table, dict) or table.get("kind") != KIND:
         raise BundleError(f"{CONTRACT_FILE} was not written by graphadapt")

@@ -112,6 +112,25 @@ class Calibration:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Applicability:
+    """What the model's second output, ``applicability``, is measured by.
+
+    It is the share of training molecules whose embedding lies at least as far from the centre of
+    the training molecules: 1 in the midst, 0 farther out than all.
+    """
+
+    measure: Literal["none", "mahalanobis"] = "none"
+    molecules: int = 0
+    """Training molecules behind it."""
+
+    components: int = 0
+    """Directions of the embedding with a variance of their own; the others share one."""
+
+    valid_below_5_percent: float = 0.0
+    """Share of validation molecules with a figure below 0.05; 0.05 if they are like training's."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Composition:
     """One mix of the adapters form."""
 
@@ -136,6 +155,9 @@ class Composition:
     calibration: Mapping[str, Calibration] = field(default_factory=dict)
     """Of its own, by task."""
 
+    applicability: Applicability = field(default_factory=Applicability)
+    """Of its own; of no measure in bundles that were written before there was one."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Precision:
@@ -156,22 +178,3 @@ class Precision:
     forced: bool = False
     """Whether the bundle was written although a metric or the probe molecules lose more than they
     may, or the loss is unmeasured."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Applicability:
-    """What the model's second output, ``applicability``, is measured by.
-
-    It is the share of training molecules whose embedding lies at least as far from the centre of
-    the training molecules: 1 in the midst, 0 farther out than all.
-    """
-
-    measure: Literal["none", "mahalanobis"] = "none"
-    molecules: int = 0
-    """Training molecules behind it."""
-
-    components: int = 0
-    """Directions of the embedding with a variance of their own; the others share one."""
-
-    valid_below_5_percent: float = 0.0
-    """Share of validation molecules with a figure below 0.05; 0.05 if they are like training's."""

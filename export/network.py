@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from graphadapt.export.contract import ANSWERS, APPLICABILITY
+from graphadapt.export.arrays import ANSWERS, APPLICABILITY
 from graphadapt.export.layers import Affine, GCNLayer, GINLayer, NodeUpdate
 from graphadapt.export.layouts import Layout, MergedLayout, Needs, PaddedLayout
 

@@ -14,14 +14,8 @@ from onnx import TensorProto
 
 from graphadapt.data.store import TaskInfo
 from graphadapt.errors import BundleError
-from graphadapt.export.contract import (
-    ANSWERS,
-    ARRAYS,
-    OPSET,
-    OUTPUTS,
-    ArrayInfo,
-    BundleContract,
-)
+from graphadapt.export.arrays import ANSWERS, ARRAYS, OUTPUTS, ArrayInfo
+from graphadapt.export.contract import OPSET, BundleContract
 
 __all__ = [
     "ALLOWED_OPERATORS",
@@ -78,6 +72,10 @@ def check_against(model: bytes, contract: BundleContract) -> onnx.ModelProto:
     except _DecodeError as error:
         raise BundleError(f"the model is no ONNX file: {error}") from error
     check_model(proto, contract.reads, contract.outputs, contract.form)
+    if contract.opset != OPSET:
+        raise BundleError(
+            f"the model is of operator set {OPSET}, the contract says {contract.opset}"
+        )
     _check_metadata(proto, contract)
     found = count_numbers(proto)
     if found != contract.parameters:
@@ -103,7 +101,7 @@ def check_model(
         onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise BundleError(f"the exported model is invalid: {error}") from error
-    others = {node.op_type for node in proto.graph.node} - ALLOWED_OPERATORS
+    others: set[str] = {node.op_type for node in proto.graph.node} - ALLOWED_OPERATORS
     others |= {f"the function {function.name}" for function in proto.functions}
     if others:
         raise BundleError(
@@ -118,16 +116,25 @@ def check_model(
 
 
 def _check_weights(proto: onnx.ModelProto) -> None:
-    """All inside, none sparse, each used, and nothing left that could be computed beforehand."""
-    outside = [each.name for each in proto.graph.initializer if each.external_data]
+    """All inside, none sparse, all used, and nothing left that could be computed beforehand."""
+    outside = [
+        each.name
+        for each in proto.graph.initializer
+        if each.external_data or each.data_location == TensorProto.EXTERNAL
+    ]
     if outside:
         raise BundleError(f"weights {', '.join(outside)} lie outside of the file; export again")
-    if proto.graph.sparse_initializer:
-        raise BundleError("the exported model holds sparse weights, which nobody counts")
+    if proto.graph.sparse_initializer or proto.training_info:
+        what = "sparse weights" if proto.graph.sparse_initializer else "a graph to train by"
+        raise BundleError(f"the exported model holds {what}, which nobody counts")
     fixed = {each.name for each in proto.graph.initializer}
     used = {name for node in proto.graph.node for name in node.input}
     if fixed - used:
         raise BundleError(f"nothing reads the weights {', '.join(sorted(fixed - used))}")
+    used |= {value.name for value in proto.graph.output}
+    idle = [name for node in proto.graph.node for name in node.output if name not in used]
+    if idle:
+        raise BundleError(f"nothing reads {', '.join(idle)}, which the exported model computes")
     fixed -= {value.name for value in proto.graph.input}
     for node in proto.graph.node:
         foldable = node.op_type != "DequantizeLinear" and all(
@@ -152,11 +159,17 @@ def _check_arrays(
     if named != [*reads, *outputs]:
         raise BundleError(f"the exported model has arrays {named}, not {[*reads, *outputs]}")
     for value in (*given, *proto.graph.output):
-        _check_axes(value, {**ARRAYS, **OUTPUTS}[value.name])
+        _check_array(value, {**ARRAYS, **OUTPUTS}[value.name])
 
 
-def _check_axes(value: onnx.ValueInfoProto, info: ArrayInfo) -> None:
-    """Lengths that are fixed, but those of ``features`` and ``tasks``, which a bundle decides."""
+def _check_array(value: onnx.ValueInfoProto, info: ArrayInfo) -> None:
+    """Its type, and its lengths: a bundle has its own for ``features`` and ``tasks``."""
+    kind = value.type.tensor_type.elem_type
+    if kind != onnx.helper.np_dtype_to_tensor_dtype(np.dtype(info.dtype)):
+        given = TensorProto.DataType.Name(kind)
+        raise BundleError(
+            f"array {value.name} of the exported model is of type {given}, not {info.dtype}"
+        )
     lengths = [axis.dim_value for axis in value.type.tensor_type.shape.dim]
     wanted = [axis if isinstance(axis, int) else 0 for axis in info.axes]
     if info.axes[-1] in ("features", "tasks") and len(lengths) == len(wanted):

@@ -8,7 +8,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -17,11 +17,16 @@ from numpy.typing import NDArray
 from onnxscript import opset18
 from torch.export import Dim
 
-from graphadapt.export.contract import ARRAYS, OPSET, OUTPUTS
+from graphadapt.errors import BundleError
+from graphadapt.export.arrays import ARRAYS, OUTPUTS
+from graphadapt.export.contract import OPSET
 from graphadapt.export.network import PlainModel
-from graphadapt.export.onnx_check import check_model
+from graphadapt.export.onnx_check import check_model, count_numbers
 
 __all__ = ["leave_open", "write_onnx"]
+
+_CONSTANTS: Final = 64
+"""Most numbers that the exporter adds of its own, such as the ends of a clip; a head has more."""
 
 
 def write_onnx(
@@ -37,7 +42,7 @@ def write_onnx(
         metadata: what the file says of itself.
 
     Raises:
-        BundleError: if the file is not what the contract allows.
+        BundleError: if the file is not what the contract allows, or holds more than the network.
     """
     inputs = {name: torch.from_numpy(example[name]) for name in model.reads}
     axes = {name: _variable_axes(name) for name in model.reads}
@@ -61,6 +66,7 @@ def write_onnx(
     _strip(proto)
     onnx.helper.set_model_props(proto, dict(metadata or {}))
     check_model(proto, model.reads, model.outputs)
+    _check_pruned(proto, model)
     return proto.SerializeToString(deterministic=True)
 
 
@@ -87,6 +93,18 @@ def leave_open(
         proto.graph.input.append(value)
     check_model(proto, like.reads, like.outputs, "adapters")
     return proto.SerializeToString(deterministic=True)
+
+
+def _check_pruned(proto: onnx.ModelProto, model: PlainModel) -> None:
+    """Refuse a graph of more numbers than the network, such as heads that nobody asked for."""
+    tensors = model.state_dict().values()
+    held = sum(tensor.numel() for tensor in tensors if tensor.is_floating_point())
+    more = count_numbers(proto) - held
+    if more > _CONSTANTS:
+        raise BundleError(
+            f"the exported model holds {more:,} numbers that its network does not: heads or "
+            "adapters that nobody asked for, or weights twice"
+        )
 
 
 def _gather_rows(x_GAD: Any, index_GAS: Any) -> Any:

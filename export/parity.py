@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from graphadapt.errors import BundleError
-from graphadapt.export.contract import Parity
 from graphadapt.export.contract_parts import PrecisionName
+from graphadapt.export.parity_record import Parity
 from graphadapt.export.probes import Probes
 from graphadapt.export.reference import Reference
 from graphadapt.export.repeated_runs import (

@@ -8,6 +8,7 @@ number of threads, each time with other molecules of the probe set, equal atoms 
 each answer is compared.
 """
 
+import importlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphadapt.data.store import TaskInfo
-from graphadapt.errors import ConfigError
+from graphadapt.errors import BundleError, ConfigError
 from graphadapt.export.collate import Inputs, inputs_for
-from graphadapt.export.contract import TOLERANCE
+from graphadapt.export.parity_record import TOLERANCE
 from graphadapt.export.probes import Probes
 from graphadapt.export.session import CPU, open_session
 from graphadapt.molecules.process_map import available_cores
@@ -133,8 +134,16 @@ def opener(
 def answers_of(
     session: Any, outputs: Sequence[str], options: Any, inputs: Inputs
 ) -> NDArray[np.floating[Any]]:
-    """Every output of one run, side by side, ``(G, T)``."""
-    found = session.run(list(outputs), inputs, options)
+    """Every output of one run, side by side, ``(G, T)``.
+
+    Raises:
+        BundleError: if the model cannot be run on them, with the first line of why.
+    """
+    try:
+        found = session.run(list(outputs), inputs, options)
+    except _run_failures() as error:
+        reason = (str(error).splitlines() or ["no reason given"])[0]
+        raise BundleError(f"the model fails on molecules to be answered: {reason}") from error
     return np.concatenate([each.reshape(len(found[0]), -1) for each in found], axis=1)
 
 
@@ -190,10 +199,19 @@ def probe_batches(
         yield rows, inputs_for(reads, *probes.take(rows), merge=draw % 2 == 0)
 
 
+def _run_failures() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises where a model and its arrays do not go together."""
+    state = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
+    names = ("Fail", "InvalidArgument", "NotImplemented", "RuntimeException")
+    return tuple(getattr(state, name) for name in names)
+
+
 def share_off(
     answers_GT: NDArray[np.floating[Any]], truth_GT: NDArray[np.float64], scale_GT: Any
 ) -> float:
-    """Largest difference as a share of the scale; infinite if any is not a number."""
+    """Largest difference as a share of the scale; infinite for what is no number, or too few."""
+    if answers_GT.shape != truth_GT.shape:
+        return np.inf
     off_GT = np.abs(answers_GT - truth_GT) / scale_GT
     return float(off_GT.max()) if np.isfinite(off_GT).all() else np.inf
 

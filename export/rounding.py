@@ -32,8 +32,8 @@ validation molecules; that a metric keeps to its bound says more."""
 _QUANTISED: Final = ("Gemm", "MatMul")
 """Products, which nearly all of the arithmetic is."""
 
-_OF_ATOMS: Final = ("backbone.layers.", "backbone.readouts.")
-"""What the weights of maps are called that every atom goes through."""
+_HEAVY: Final = ("backbone.layers.", "backbone.readouts.", "backbone.updates.")
+"""What the weights of maps are called that every atom or virtual node goes through."""
 
 
 def round_model(model: bytes, precision: PrecisionName, batches: Iterable[Inputs]) -> bytes:
@@ -135,9 +135,9 @@ def _quantised(model: bytes, batches: Iterable[Inputs]) -> onnx.ModelProto:
 
 
 def _heavy(proto: onnx.ModelProto) -> list[str]:
-    """Maps of atoms, where the arithmetic is; of features, where there are no atoms.
+    """Maps of atoms and virtual nodes, where the arithmetic is; of features, where there are none.
 
-    Maps of whole graphs stay in float32: there are few of them, and those that take in counts lose
+    Maps at the readout stay in float32: they are small, and those that take in counts lose
     everything, because a norm that is folded into their columns makes some weights thousands of
     times larger than others.
     """
@@ -148,8 +148,8 @@ def _heavy(proto: onnx.ModelProto) -> list[str]:
         for name in node.input
         if name.endswith(".weight")
     }
-    atoms = [name for name, weight in maps.items() if weight.startswith(_OF_ATOMS)]
-    return atoms or [name for name, weight in maps.items() if weight.startswith("features.")]
+    inner = [name for name, weight in maps.items() if weight.startswith(_HEAVY)]
+    return inner or [name for name, weight in maps.items() if weight.startswith("features.")]
 
 
 def _named(model: bytes) -> onnx.ModelProto:

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from graphadapt.errors import BundleError
 from graphadapt.export.adapter_bundle import open_model
-from graphadapt.export.adapter_files import SUFFIX, run_options, write_adapter_file
+from graphadapt.export.adapter_files import run_options, written_adapters
 from graphadapt.export.bundle_folder import check_place, write_whole
-from graphadapt.export.collate import inputs_for
+from graphadapt.export.collate import Inputs, inputs_for
 from graphadapt.export.probes import Probes
 from graphadapt.export.repeated_runs import ORDINARY_ATOMS
 from graphadapt.export.session import onnx_runtime, open_session
@@ -55,6 +55,13 @@ def sweep_run(
         composition_T: w; default is uniform over the requested.
         rules: of selection; default is a ladder from one adapter to all.
         shown: whether progress is shown.
+
+    Returns:
+        What each rule keeps, costs and, with adapters inside, takes in time.
+
+    Raises:
+        ConfigError: if the run has no adapters, or lacks a task.
+        DataError: without the run's molecules, on which the freeze gap is measured.
     """
     found, models = [], {}
     for each, frozen in sweep_selections(
@@ -108,36 +115,38 @@ def write_sweep(folder: Path, found: Sequence[TradeOff], title: str) -> None:
 def _latencies(
     models: Mapping[str, FrozenModel], blocks: Sequence[FeatureBlock]
 ) -> dict[str, dict[str, float]]:
-    """Median milliseconds of a run, by rule and batch size; rules take turns in every round."""
+    """Median milliseconds of a run, by rule and batch size."""
     probes = Probes(blocks)
     opened = open_model(models, probes)
     session = open_session(opened.model)
     ordinary = np.flatnonzero([len(each.atoms) <= ORDINARY_ATOMS for each in probes.molecules])
     inputs = {
-        size: inputs_for(opened.plain.reads, *probes.take(ordinary[-size:])) for size in _BATCHES
+        str(size): inputs_for(opened.plain.reads, *probes.take(ordinary[-size:]))
+        for size in _BATCHES
     }
+    with written_adapters(opened.adapters) as paths:
+        options = {rule: run_options(path) for rule, path in paths.items()}
+        return _medians(session, inputs, options)
+
+
+def _medians(
+    session: Any, inputs: Mapping[str, Inputs], options: Mapping[str, Any]
+) -> dict[str, dict[str, float]]:
+    """Of milliseconds; rules take turns in every round, so that a slow spell meets each."""
     times: dict[str, dict[str, list[float]]] = {
-        rule: {str(size): [] for size in _BATCHES} for rule in models
+        rule: {size: [] for size in inputs} for rule in options
     }
-    with tempfile.TemporaryDirectory() as place:
-        options = {}
-        for index, (rule, arrays) in enumerate(opened.adapters.items()):
-            path = Path(place) / f"{index}{SUFFIX}"
-            write_adapter_file(path, arrays)
-            options[rule] = run_options(path)
-        for _ in range(_ROUNDS):
-            for rule in models:
-                for size in _BATCHES:
-                    seconds = _seconds(session, inputs[size], options[rule])
-                    times[rule][str(size)].append(1e3 * seconds)
-        options.clear()
+    for _ in range(_ROUNDS):
+        for rule, held in times.items():
+            for size, found in held.items():
+                found.append(1e3 * _seconds(session, inputs[size], options[rule]))
     return {
-        rule: {size: statistics.median(held) for size, held in sizes.items()}
-        for rule, sizes in times.items()
+        rule: {size: statistics.median(found) for size, found in held.items()}
+        for rule, held in times.items()
     }
 
 
-def _seconds(session: Any, inputs: Mapping[str, Any], options: Any) -> float:
+def _seconds(session: Any, inputs: Inputs, options: Any) -> float:
     start = perf_counter()
     session.run(None, inputs, options)
     return perf_counter() - start

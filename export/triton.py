@@ -23,15 +23,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from graphadapt.errors import BundleError
+from graphadapt.export.arrays import ARRAYS, OUTPUTS, ArrayInfo
 from graphadapt.export.bundle_files import read_bundle_files
-from graphadapt.export.contract import (
-    ARRAYS,
-    CONTRACT_FILE,
-    MODEL_FILE,
-    OUTPUTS,
-    ArrayInfo,
-    BundleContract,
-)
+from graphadapt.export.bundle_folder import check_place
+from graphadapt.export.contract import CONTRACT_FILE, MODEL_FILE, BundleContract
 from graphadapt.export.contract_parts import Bucket
 from graphadapt.export.triton_python import MODEL_PY
 
@@ -52,17 +47,22 @@ Block = Mapping[str, Any]
 """A message of the config's text format: its fields by name."""
 
 
-def check_repository(folder: Path) -> None:
-    """Refuse a place that is no folder, or not an empty one.
+def check_repository(folder: Path, bundle: Path) -> None:
+    """Refuse a place that is no new or empty folder, or that the bundle shares.
 
     Raises:
         BundleError: saying so.
     """
-    if folder.exists() and not folder.is_dir():
-        raise BundleError(f"{folder} is a file; give a folder for the Triton repository")
+    check_place(folder)
     if folder.is_dir() and any(folder.iterdir()):
         raise BundleError(
             f"{folder} is not empty; give a new folder for the Triton repository, or remove it"
+        )
+    place, other = folder.resolve(), bundle.resolve()
+    if place == other or place in other.parents or other in place.parents:
+        raise BundleError(
+            f"the Triton repository {folder} and the bundle {bundle} lie within each other; give "
+            "each a folder of its own"
         )
 
 
@@ -77,10 +77,10 @@ def write_triton(bundle: Path, repository: Path) -> list[str]:
         Names of the models.
 
     Raises:
-        BundleError: if the bundle cannot be trusted or has another form, or the repository holds
-            something.
+        BundleError: if the bundle cannot be trusted or has another form, or the repository cannot
+            be written there.
     """
-    check_repository(repository)
+    check_repository(repository, bundle)
     contract, contents = read_bundle_files(bundle)
     if contract.form != "padded":
         raise BundleError(

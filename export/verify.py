@@ -20,9 +20,9 @@ from graphadapt.export.contract import (
     CONTRACT_FILE,
     MODEL_FILE,
     PROBES_FILE,
-    TOLERANCE,
     BundleContract,
 )
+from graphadapt.export.parity_record import TOLERANCE
 from graphadapt.export.probes import Probes
 from graphadapt.export.repeated_runs import (
     OpenFile,
@@ -85,18 +85,12 @@ def verify_bundle(
     """
     folder, plan = Path(folder), plan or ParityPlan()
     contract, contents = read_bundle_files(folder)
-    checks = {"files": _listed(folder, contract)}
-    try:
-        check_against = importlib.import_module("graphadapt.export.onnx_check").check_against
-    except ModuleNotFoundError as error:
-        raise DependencyError(
-            f"verification needs {error.name}; run: pip install {error.name}"
-        ) from error
-    proto = check_against(contents[MODEL_FILE], contract)
-    checks["model"] = (
-        f"valid, {len(proto.graph.node)} nodes of allowed operators, opset {contract.opset}, "
-        f"{contract.parameters:,} numbers"
-    )
+    proto = _checked_model(contents[MODEL_FILE], contract)
+    checks = {
+        "files": _listed(folder, contract),
+        "model": f"valid, {len(proto.graph.node)} nodes of allowed operators, "
+        f"opset {contract.opset}, {contract.parameters:,} numbers",
+    }
     with adapter_paths(contract.compositions, contents) as paths:
         for name, each in contract.compositions.items():
             check_adapter_file(paths[name], proto, each)
@@ -109,6 +103,17 @@ def verify_bundle(
         f"the bound is {allowed_error(contract)[1]}"
     )
     return Verification(folder=str(folder), checks=checks, largest_error=worst, runs=runs)
+
+
+def _checked_model(model: bytes, contract: BundleContract) -> Any:
+    """The model, as ``onnx`` reads it; anything that the contract does not say is refused."""
+    try:
+        check_against = importlib.import_module("graphadapt.export.onnx_check").check_against
+    except ModuleNotFoundError as error:
+        raise DependencyError(
+            f"verification needs {error.name}; run: pip install {error.name}"
+        ) from error
+    return check_against(model, contract)
 
 
 def _listed(folder: Path, contract: BundleContract) -> str:

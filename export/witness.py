@@ -64,7 +64,7 @@ class Witness:
             table = json.loads(content)
             answers = {name: np.array(rows, np.float64) for name, rows in table["answers"].items()}
             witness = cls(tuple(table["smiles"]), table["columns"], answers)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BundleError(f"{PROBES_FILE} cannot be read: {error!r}; export again") from error
         if not isinstance(witness.columns, dict) or not all(
             isinstance(text, str) for text in witness.smiles

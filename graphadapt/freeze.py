@@ -19,7 +19,7 @@ from graphadapt.errors import ConfigError
 from graphadapt.graphs.batch import GraphBatch
 from graphadapt.model import READOUT, ComposedModel
 from graphadapt.readout.features import FeatureEmbedding
-from graphadapt.routing.composition import mix
+from graphadapt.routing.composition import mix, uniform_composition
 
 __all__ = [
     "Correction",
@@ -244,11 +244,8 @@ def _correction(weight_FD: Tensor, bank: AdapterBank, alpha_K: Tensor) -> Correc
 
 def _columns(model: ComposedModel, tasks: Sequence[str]) -> list[int]:
     names = [task.name for task in model.tasks]
-    unknown = [name for name in tasks if name not in names]
-    if unknown:
-        raise ConfigError(f"no task {', '.join(map(repr, unknown))}; the model has: {names}")
-    if len(set(tasks)) < len(tasks):
-        raise ConfigError(f"a task is requested twice: {list(tasks)}")
+    if tasks:
+        uniform_composition(tasks, names)  # refuses a name that is unknown, or there twice
     return [names.index(name) for name in tasks] or list(range(len(names)))
 
 

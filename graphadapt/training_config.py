@@ -54,7 +54,7 @@ class TrainerConfig:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = 0
-    """CPU threads of torch; 0 leaves torch's own choice."""
+    """CPU threads of torch; 0 leaves torch's own choice, within a container's limit."""
 
     seed: int = 0
 

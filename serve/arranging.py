@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from graphadapt.errors import DataError
 from graphadapt.export.collate import Inputs, inputs_for, largest_degree
 from graphadapt.export.contract import BundleContract
 from graphadapt.export.contract_parts import Bucket
@@ -69,7 +70,16 @@ class Arranger:
     def arrange(
         self, molecules: Sequence[MoleculeArrays], features_GM: NDArray[np.float32] | None
     ) -> Iterator[Arranged]:
-        """The arrays of each batch, made as they are asked for."""
+        """The arrays of each batch, made as they are asked for.
+
+        Args:
+            molecules: none has more bonds at an atom than the bundle takes.
+            features_GM: one row a molecule, if the model reads features.
+
+        Raises:
+            DataError: if the features are missing or of another shape.
+        """
+        self._check_features(len(molecules), features_GM)
         is_padded = not set(PADDED).isdisjoint(self.contract.reads)
         batches = self._padded(molecules) if is_padded else self._merged(molecules)
         count = len(batches)
@@ -77,6 +87,17 @@ class Arranger:
             features = None if features_GM is None else features_GM[rows]
             inputs = make([molecules[row] for row in rows.tolist()], features)
             yield Arranged(rows, inputs, count == 1, number == count, recurs)
+
+    def _check_features(self, count: int, features_GM: NDArray[np.float32] | None) -> None:
+        if "features" not in self.contract.reads:
+            return
+        wanted = count, sum(block.width for block in self.contract.feature_blocks)
+        if features_GM is None or features_GM.shape != wanted:
+            given = "none" if features_GM is None else f"an array of {list(features_GM.shape)}"
+            raise DataError(
+                f"the model reads features of shape {list(wanted)} with {count} molecules; "
+                f"{given} was given"
+            )
 
     def _merged(self, molecules: Sequence[MoleculeArrays]) -> list[_Batch]:
         sizes = [len(each.atoms) for each in molecules]

@@ -8,10 +8,14 @@ there are few. A molecule that fits none is run as it is. ONNX Runtime records p
 one graph at a time: all runs of a device go through one thread. Weights are on the device from the
 opening of the session on.
 
-On the CPU the same code runs without a recording, which is how it is tested.
+The first run of a shape is three: ONNX Runtime takes the memory in one or two, and records in the
+last, beside which nothing else may use the device.
+
+Where nothing is recorded, on the CPU and by providers that cannot, the same code runs: so it is
+tested.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
@@ -19,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphadapt.errors import ConfigError
+from graphadapt.export.arrays import OUTPUTS
 from graphadapt.export.collate import Inputs
-from graphadapt.export.contract import OUTPUTS
 from graphadapt.export.session import CPU, onnx_runtime
+from graphadapt.serve.capture_gate import GATE
 
 __all__ = ["DeviceRuns", "GraphRegister", "Shapes", "shapes_of"]
 
@@ -93,12 +98,16 @@ class DeviceRuns:
         session: of ONNX Runtime, open.
         outputs: names of the outputs to read.
         widths: columns of each output, 0 for one number a molecule.
+        records: whether the session was opened to record graphs.
     """
 
-    def __init__(self, session: Any, outputs: Sequence[str], widths: Sequence[int]) -> None:
+    def __init__(
+        self, session: Any, outputs: Sequence[str], widths: Sequence[int], *, records: bool = True
+    ) -> None:
         self._session = session
         self._outputs = dict(zip(outputs, widths, strict=True))
         self._device = "cpu" if session.get_providers()[0] == CPU else "cuda"
+        self.records = records
         self.register = GraphRegister()
         self._places: dict[Shapes, _Place] = {}
         self._thread = ThreadPoolExecutor(1, "graphadapt-device")
@@ -115,25 +124,44 @@ class DeviceRuns:
         """
         return self._thread.submit(self._replay if recurs else self._once, inputs).result()
 
+    def hold(self, inputs: Inputs) -> Callable[[], None]:
+        """Answer one batch in its place, again with every call: nothing is copied there or back.
+
+        Another batch of the same shape takes its place.
+        """
+        self.run(inputs, recurs=True)
+        place = self._places[shapes_of(inputs)]
+        return lambda: self._thread.submit(self._again, place).result()
+
     def close(self) -> None:
         """End the device's thread once what it was asked for is done."""
         self._thread.shutdown()
 
     def _once(self, inputs: Inputs) -> list[NDArray[np.float32]]:
-        return list(self._session.run(list(self._outputs), inputs, self._options(_NO_GRAPH)))
+        with GATE.shared():
+            return list(self._session.run(list(self._outputs), inputs, self._options(_NO_GRAPH)))
 
     def _replay(self, inputs: Inputs) -> list[NDArray[np.float32]]:
         shapes = shapes_of(inputs)
-        place = self._places.get(shapes)
-        if place is None:
-            place = self._places[shapes] = self._make(shapes)
-        self.register.check(place.number, shapes)
-        for name, value in place.inputs.items():
-            value.update_inplace(np.ascontiguousarray(inputs[name]))
-        place.binding.synchronize_inputs()
+        is_first = shapes not in self._places
+        with GATE.alone() if is_first and self.records else GATE.shared():
+            place = self._make(shapes) if is_first else self._places[shapes]
+            self.register.check(place.number, shapes)
+            for name, value in place.inputs.items():
+                value.update_inplace(np.ascontiguousarray(inputs[name]))
+            place.binding.synchronize_inputs()
+            self._go(place)
+            found = [value.numpy().copy() for value in place.outputs.values()]
+        self._places[shapes] = place
+        return found
+
+    def _again(self, place: _Place) -> None:
+        with GATE.shared():
+            self._go(place)
+
+    def _go(self, place: _Place) -> None:
         self._session.run_with_iobinding(place.binding, place.options)
         place.binding.synchronize_outputs()
-        return [value.numpy().copy() for value in place.outputs.values()]
 
     def _make(self, shapes: Shapes) -> _Place:
         """Arrays on the device for one shape, bound to the session, and a number for its graph."""
@@ -153,7 +181,8 @@ class DeviceRuns:
         for name, value in outputs.items():
             binding.bind_ortvalue_output(name, value)
         number = self.register.number(shapes)
-        return _Place(number, inputs, outputs, binding, self._options(str(number)))
+        options = self._options(str(number) if self.records else _NO_GRAPH)
+        return _Place(number, inputs, outputs, binding, options)
 
     def _options(self, graph: str) -> Any:
         options = onnx_runtime().RunOptions()

@@ -4,7 +4,6 @@ Shapes: G molecules, M molecule features, T tasks.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, Self
@@ -28,12 +27,13 @@ from graphadapt.serve.reader import (
     Columns,
     Read,
     Reader,
-    check_columns,
     columns_at,
     columns_between,
+    listed_columns,
+    listed_texts,
     windows,
 )
-from graphadapt.serve.tuning import Tuning, Tunings, default_tuning, read_tuning
+from graphadapt.serve.tuning import Tuning, Tunings, chosen_tunings
 from graphadapt.serve.workers import Call, Workers
 
 __all__ = ["Answered", "Predictor"]
@@ -92,8 +92,8 @@ class Predictor:
         bundle = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
         self.contract = bundle.contract
         threads = threads if workers is None else workers.threads
-        tunings, aside = _chosen_tunings(bundle, tuning)
-        tunings = Tunings(*(_with(each, threads, atoms_per_run) for each in tunings))
+        tunings, aside = chosen_tunings(bundle, tuning)
+        tunings = Tunings(*(each.insisting(threads, atoms_per_run) for each in tunings))
         self._engine = Engine(bundle, provider_chain(providers), tunings, strict=strict)
         self.remarks = (*(aside if self._engine.on_cpu else ()), *self._engine.passed_over)
         """What the user should know: providers that do not serve, a tuning that was left aside."""
@@ -151,11 +151,11 @@ class Predictor:
             composition: name of the mix to answer by, in the adapters form; default is the first.
 
         Raises:
-            DataError: if a column is missing or not as long as ``smiles``.
+            DataError: if a column is missing or not as long as ``smiles``, or that is one text.
             ConfigError: if there is no such composition.
         """
-        columns = columns or {}
-        check_columns(columns, self.contract.own_columns, len(smiles))
+        smiles = listed_texts(smiles)
+        columns = listed_columns(columns, self.contract.own_columns, len(smiles))
         mix = self._engine.composition(composition)
         cuts = windows(len(smiles), self._window)
         parts = (
@@ -167,7 +167,15 @@ class Predictor:
     def predict_outcomes(
         self, outcomes: Sequence[Outcome], *, composition: str | None = None
     ) -> Predictions:
-        """Answer molecules that were featurised elsewhere, with the bundle's feature blocks."""
+        """Answer molecules that were featurised elsewhere, with the bundle's feature blocks.
+
+        Args:
+            outcomes: any number, errors among them.
+            composition: name of the mix to answer by.
+
+        Raises:
+            ConfigError: if there is no such composition.
+        """
         mix = self._engine.composition(composition)
         (predictions,) = self._answered([self._part_of_outcomes(outcomes)], mix, alone=True)
         return predictions
@@ -183,6 +191,9 @@ class Predictor:
         Args:
             parts: molecules whose answers are given together.
             composition: name of the mix to answer by.
+
+        Raises:
+            ConfigError: if there is no such composition.
         """
         mix = self._engine.composition(composition)
         return self._answered((self._part_of_outcomes(each) for each in parts), mix, alone=False)
@@ -200,6 +211,10 @@ class Predictor:
             molecules: any number; none has more bonds at an atom than the bundle takes.
             features_GM: one row a molecule, if the model reads features.
             composition: name of the mix to answer by.
+
+        Raises:
+            DataError: if features are missing or of another shape, or an atom has too many bonds.
+            ConfigError: if there is no such composition.
         """
         batches = self._arranger.arrange(molecules, features_GM)
         return self.run(batches, len(molecules), composition=composition)
@@ -213,9 +228,12 @@ class Predictor:
     def run(
         self, batches: Iterable[Arranged], count: int, *, composition: str | None = None
     ) -> NDArray[np.float32]:
-        """Only the second half of :meth:`answer`: run the batches of ``count`` molecules."""
+        """Only the second half of :meth:`answer`: run the batches of ``count`` molecules.
+
+        Molecules that no batch holds are answered by NaN.
+        """
         mix = self._engine.composition(composition)
-        answers = np.empty((count, len(self.tasks)), np.float32)
+        answers = np.full((count, len(self.tasks)), np.nan, np.float32)
         calls = (Call(partial(self._run, each, mix), alone=each.alone) for each in batches)
         for rows, found in self._workers.each(calls):
             answers[rows] = found[:, : len(self.tasks)]
@@ -317,24 +335,3 @@ class Predictor:
             return ""
         bonds = largest_degree(outcome.arrays)
         return f"an atom has {bonds} bonds; the model takes at most {most}" if bonds > most else ""
-
-
-def _chosen_tunings(bundle: Bundle, tuning: Tuning | None) -> tuple[Tunings, tuple[str, ...]]:
-    """What was given, else measured, else the default; and why what was measured is left aside."""
-    if tuning is not None:
-        return Tunings(tuning, tuning), ()
-    found = read_tuning(bundle)
-    cpu = found.tuning or default_tuning(bundle.contract)
-    device = default_tuning(bundle.contract, on_cpu=False)
-    return Tunings(cpu, device), (found.aside,) if found.aside else ()
-
-
-def _with(tuning: Tuning, threads: int | None, atoms_per_run: int | None) -> Tuning:
-    """The tuning with what the caller insists on; threads that are given work on a batch each."""
-    if threads is not None:
-        tuning = replace(tuning, workers=threads, many=replace(tuning.many, threads=1))
-        one = replace(tuning.one, threads=min(tuning.one.threads, threads))
-        tuning = replace(tuning, one=one)
-    if atoms_per_run is not None:
-        tuning = replace(tuning, atoms_per_run=atoms_per_run)
-    return tuning

@@ -18,9 +18,10 @@ from graphadapt.serve.reader import (
     Columns,
     Read,
     Reader,
-    check_columns,
     columns_at,
     columns_between,
+    listed_columns,
+    listed_texts,
     windows,
 )
 from graphadapt.serve.workers import Call, Workers
@@ -112,12 +113,12 @@ class Predictors(Mapping[str, Predictor]):
 
         Raises:
             ConfigError: if there is no bundle, or no composition, of such a name.
-            DataError: if a column is missing or not as long as ``smiles``.
+            DataError: if a column is missing or not as long as ``smiles``, or that is one text.
         """
         mixes = self._mixes(names, compositions or {})
-        columns = columns or {}
-        for name in mixes:
-            check_columns(columns, self[name].contract.own_columns, len(smiles))
+        smiles = listed_texts(smiles)
+        own = dict.fromkeys(each for name in mixes for each in self[name].contract.own_columns)
+        columns = listed_columns(columns, tuple(own), len(smiles))
         cuts = windows(len(smiles), WINDOW)
         alone = len(cuts) == 1 and len(mixes) == 1
         parts: dict[str, list[Part]] = {name: [] for name in mixes}

@@ -5,6 +5,7 @@ the next one without a word; here each provider is asked for by itself, and coun
 session names it first. Nothing is passed over in strict mode.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -15,14 +16,23 @@ from graphadapt.export.session import (
     TENSORRT,
     SessionSettings,
     check_known,
+    load_libraries,
     onnx_runtime,
     open_session,
 )
+from graphadapt.serve.capture_gate import GATE
+from graphadapt.serve.shape_profile import ShapeProfile
+from graphadapt.serve.tensorrt import check_precision, tensorrt_options
 
 __all__ = ["Opened", "Options", "device_options", "open_chain", "provider_chain"]
 
 _SHORT: Final = {"cpu": (CPU,), "cuda": (CUDA,), "tensorrt": (TENSORRT,), "gpu": (CUDA, CPU)}
 """What a user may write in the place of ONNX Runtime's names; ``gpu`` is a chain."""
+
+_RECORDS_FROM: Final = (1, 30)
+"""Version of ONNX Runtime from which on what it records may be replayed. In those before,
+``GatherND`` and ``Concat`` read host memory again with every replay, long after it was given to
+others: pull requests 32120 and 32121 of microsoft/onnxruntime."""
 
 Options = Mapping[str, Mapping[str, str]]
 """ONNX Runtime's own options, by provider."""
@@ -36,7 +46,20 @@ class Opened(NamedTuple):
     """What the session says that it runs on, the preferred first."""
 
     passed_over: tuple[str, ...]
-    """Why each provider before it in the chain does not serve; empty where the first does."""
+    """Why each provider before it in the chain does not serve, and why it records no graphs where
+    it was to; empty where the first does all."""
+
+    records: bool = False
+    """Whether runs can be recorded as CUDA graphs."""
+
+
+class _Asked(NamedTuple):
+    """What is to be opened."""
+
+    model: bytes
+    graphs: bool
+    half: bool
+    profile: ShapeProfile | None
 
 
 def provider_chain(asked: Sequence[str] | None) -> tuple[str, ...]:
@@ -50,19 +73,23 @@ def provider_chain(asked: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def device_options(providers: Sequence[str], *, graphs: bool) -> Options:
+def device_options(
+    providers: Sequence[str], *, graphs: bool, tensorrt: Mapping[str, str] | None = None
+) -> Options:
     """Options of the providers on a GPU: float32 products in full, graphs where shapes are fixed.
 
     Args:
         providers: of one session. Only the first captures: what stands behind it runs within.
         graphs: whether runs are to be captured as CUDA graphs and replayed.
+        tensorrt: of TensorRT, whose provider must capture nothing: it keeps a single graph, and
+            replays it for every shape.
     """
-    switches = {name: str(int(graphs and name == providers[0])) for name in providers}
+    switch = str(int(graphs and providers[0] == CUDA))
     every = {
-        CUDA: lambda switch: {"use_tf32": "0", "enable_cuda_graph": switch},
-        TENSORRT: lambda switch: {"trt_cuda_graph_enable": switch},
+        CUDA: {"use_tf32": "0", "enable_cuda_graph": switch},
+        TENSORRT: {**(tensorrt or {}), "trt_cuda_graph_enable": "0"},
     }
-    return {name: every[name](switch) for name, switch in switches.items() if name in every}
+    return {name: every[name] for name in providers if name in every}
 
 
 def open_chain(
@@ -72,6 +99,8 @@ def open_chain(
     *,
     strict: bool = False,
     graphs: bool = False,
+    half: bool = False,
+    profile: ShapeProfile | None = None,
 ) -> Opened:
     """Open a model on the first provider of a chain that starts.
 
@@ -80,7 +109,9 @@ def open_chain(
         chain: providers by ONNX Runtime's names, the preferred first.
         settings: of a session, by the provider that it is to run on; those of others are left out.
         strict: whether the first of the chain has to serve.
-        graphs: whether runs on a device are captured and replayed.
+        graphs: whether runs on a device are captured and replayed, where ONNX Runtime can.
+        half: whether the model computes in float16.
+        profile: shapes that its batches have, for TensorRT.
 
     Raises:
         DependencyError: if ONNX Runtime is missing, or no provider starts (in strict mode, the
@@ -88,26 +119,65 @@ def open_chain(
         ConfigError: if ONNX Runtime does not know a name.
     """
     _check_names(chain)
+    asked = _Asked(model, graphs, half, profile)
     passed_over: list[str] = []
     for place, name in enumerate(chain):
         wanted = [name, *_behind(name, chain[place + 1 :])]
-        its_own = (settings or {}).get(name)
         try:
-            options = device_options(wanted, graphs=graphs)
-            session = open_session(model, wanted, settings=its_own, provider_options=options)
+            opened = _opened(asked, wanted, (settings or {}).get(name))
         except DependencyError as error:
             if strict or place == len(chain) - 1:
                 others = strict and place < len(chain) - 1
                 raise _refusal([*passed_over, str(error)], others=others) from error
             passed_over.append(str(error))
             continue
-        return Opened(session, tuple(session.get_providers()), tuple(passed_over))
+        return opened._replace(passed_over=(*passed_over, *opened.passed_over))
     raise ConfigError("a chain of no providers opens nothing; name at least one")
+
+
+def _opened(asked: _Asked, wanted: Sequence[str], settings: SessionSettings | None) -> Opened:
+    """A session that records where that is asked for and can be; else one that does not."""
+    reason = ""
+    if asked.graphs and wanted[0] == CUDA:
+        reason = _too_old()
+        try:
+            if not reason:
+                return _session(asked, wanted, settings, records=True)
+        except DependencyError as error:
+            reason = str(error)
+    opened = _session(asked, wanted, settings, records=False)
+    if not reason:
+        return opened
+    return opened._replace(passed_over=(f"no CUDA graphs are recorded: {reason}",))
+
+
+def _session(
+    asked: _Asked, wanted: Sequence[str], settings: SessionSettings | None, *, records: bool
+) -> Opened:
+    tensorrt = None
+    if wanted[0] == TENSORRT:
+        check_known(onnx_runtime(), wanted)
+        check_precision(half=asked.half)
+        tensorrt = tensorrt_options(asked.model, half=asked.half, profile=asked.profile)
+    options = device_options(wanted, graphs=records, tensorrt=tensorrt)
+    with GATE.shared():  # it takes memory on the device
+        session = open_session(asked.model, wanted, settings=settings, provider_options=options)
+    return Opened(session, tuple(session.get_providers()), (), records)
+
+
+def _too_old() -> str:
+    """Why this ONNX Runtime must record nothing; empty if it may."""
+    version = onnx_runtime().__version__
+    if tuple(map(int, re.findall(r"\d+", version)[:2])) >= _RECORDS_FROM:
+        return ""
+    least = ".".join(map(str, _RECORDS_FROM))
+    return f"ONNX Runtime {version} would replay them wrongly; install {least} or later"
 
 
 def _check_names(chain: Sequence[str]) -> None:
     """A name that no build of ONNX Runtime has is a slip, not a missing device."""
     runtime = onnx_runtime()
+    load_libraries(runtime, chain)
     unknown = [name for name in chain if name not in runtime.get_all_providers()]
     check_known(runtime, unknown)
 

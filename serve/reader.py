@@ -4,7 +4,7 @@ Bundles that agree on the user's own columns are read for together: feature bloc
 once, and every bundle picks its own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from graphadapt.errors import DataError
@@ -18,9 +18,10 @@ __all__ = [
     "Columns",
     "Read",
     "Reader",
-    "check_columns",
     "columns_at",
     "columns_between",
+    "listed_columns",
+    "listed_texts",
     "windows",
 ]
 
@@ -72,27 +73,47 @@ class Reader:
         return FeaturisedMolecule(outcome.arrays, tuple(outcome.features[at] for at in places))
 
 
-def check_columns(columns: Columns, own: Sequence[str], count: int) -> None:
-    """Refuse columns that a model would miss, or that are not as long as the texts.
+def listed_texts(smiles: Iterable[str]) -> list[str]:
+    """The texts of a request as a list, whatever held them.
+
+    Raises:
+        DataError: for one text alone, whose letters would be taken for molecules.
+
+    Example:
+        >>> listed_texts(text for text in ("CCO", "C"))
+        ['CCO', 'C']
+    """
+    if isinstance(smiles, str):
+        raise DataError(f"{smiles!r} is one text, not a list of them; give [{smiles!r}]")
+    return list(smiles)
+
+
+def listed_columns(
+    columns: Mapping[str, Iterable[float]] | None, own: Sequence[str], count: int
+) -> Columns:
+    """The columns that a model reads, as lists.
 
     Args:
-        columns: that are given.
+        columns: that are given; others may be among them.
         own: that the model reads.
         count: of texts.
 
     Raises:
-        DataError: that names the column.
+        DataError: that names a column which is missing, or not as long as the texts.
     """
-    missing = [name for name in own if name not in columns]
+    given = {} if columns is None else columns
+    listed = {name: list(values) for name, values in given.items()}
+    missing = [name for name in own if name not in listed]
     if missing:
         raise DataError(
             f"the model reads the feature columns {', '.join(own)}; missing: {', '.join(missing)}"
         )
-    for name, values in columns.items():
+    for name, values in listed.items():
         if len(values) != count:
             raise DataError(
                 f"feature column {name!r} has {len(values)} values for {count} molecules"
             )
+    return {name: listed[name] for name in own}
 
 
 def windows(count: int, size: int) -> list[tuple[int, int]]:

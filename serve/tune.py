@@ -186,8 +186,9 @@ def _tried(
         pieces = list(_pieces(step.answers, sample, plan))
         off = {value: _off(each, pieces, expected_GT) for value, each in opened.items()}
         seconds = _timed(opened, pieces, plan.blocks)
-    allowed = max(bundle.contract.parity.allowed, 2 * bundle.contract.parity.largest_error)
     before = next((value for value in candidates if candidates[value] == tuning), step.values[0])
+    parity = bundle.contract.parity
+    allowed = max(parity.allowed, 2 * parity.largest_error)
     sound = [value for value in candidates if value == before or off[value] <= allowed]
     best = _clearly_fastest(before, {value: seconds[value] for value in sound})
     trials = [

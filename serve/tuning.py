@@ -10,13 +10,13 @@ import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
-from graphadapt.errors import ConfigError, GraphAdaptError
-from graphadapt.export.contract import BundleContract, fingerprint
+from graphadapt.errors import ConfigError
+from graphadapt.export.contract import TUNING_FILE, BundleContract, fingerprint
 from graphadapt.export.session import CPU, SessionSettings
 from graphadapt.molecules.process_map import available_cores
 from graphadapt.serve.bundle_reader import Bundle
@@ -24,17 +24,16 @@ from graphadapt.typed_tables import build_table
 
 __all__ = [
     "ATOMS_PER_RUN",
-    "TUNING_FILE",
     "Tuning",
     "TuningFound",
     "Tunings",
+    "check_keepable",
+    "chosen_tunings",
     "default_tuning",
     "machine",
     "read_tuning",
     "write_tuning",
 ]
-
-TUNING_FILE: Final = "tuning.json"
 
 ATOMS_PER_RUN: Final = 1024
 """Atoms in one run on a CPU; more gain little, and fewer can be shared out."""
@@ -70,6 +69,22 @@ class Tuning:
             raise ConfigError(
                 f"threads={self.workers} and atoms_per_run={self.atoms_per_run} must be at least 1"
             )
+
+    def insisting(self, threads: int | None, atoms_per_run: int | None) -> Self:
+        """The tuning with what a caller insists on; threads that are given work on a batch each.
+
+        Args:
+            threads: in the place of the workers; None leaves all threads as they are.
+            atoms_per_run: in its place; None leaves it.
+        """
+        tuning = self
+        if threads is not None:
+            tuning = replace(tuning, workers=threads, many=replace(tuning.many, threads=1))
+            one = replace(tuning.one, threads=min(tuning.one.threads, threads))
+            tuning = replace(tuning, one=one)
+        if atoms_per_run is not None:
+            tuning = replace(tuning, atoms_per_run=atoms_per_run)
+        return tuning
 
 
 class Tunings(NamedTuple):
@@ -108,6 +123,16 @@ def default_tuning(contract: BundleContract, *, on_cpu: bool = True) -> Tuning:
     )
 
 
+def chosen_tunings(bundle: Bundle, tuning: Tuning | None = None) -> tuple[Tunings, tuple[str, ...]]:
+    """What is given, else measured, else the default; and why what was measured is left aside."""
+    if tuning is not None:
+        return Tunings(tuning, tuning), ()
+    found = read_tuning(bundle)
+    cpu = found.tuning or default_tuning(bundle.contract)
+    device = default_tuning(bundle.contract, on_cpu=False)
+    return Tunings(cpu, device), (found.aside,) if found.aside else ()
+
+
 def machine() -> dict[str, Any]:
     """What a measurement holds for: processor, cores that may be used, and ONNX Runtime."""
     return {
@@ -132,8 +157,21 @@ def read_tuning(bundle: Bundle) -> TuningFound:
         if reason:
             return _aside(reason)
         return TuningFound(build_table(Tuning, table["tuning"]), "")
-    except (json.JSONDecodeError, GraphAdaptError) as error:
+    except (ValueError, RecursionError) as error:  # a setting that cannot work is a ValueError too
         return _aside(f"is damaged: {error}")
+
+
+def check_keepable(bundle: Bundle) -> None:
+    """Refuse, before minutes of measuring, a bundle beside which nothing can be kept.
+
+    Raises:
+        ConfigError: if its folder cannot be written.
+    """
+    if not os.access(bundle.folder, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"{bundle.folder} is read-only for this user, so {TUNING_FILE} cannot be kept there; "
+            "tune a copy of the bundle"
+        )
 
 
 def write_tuning(bundle: Bundle, tuning: Tuning, tried: Sequence[Mapping[str, Any]]) -> Path:
@@ -177,7 +215,9 @@ def _foreign(table: Any, bundle: Bundle) -> str:
     content = {name: value for name, value in table.items() if name != "sha256"}
     if table.get("sha256") != fingerprint(content):
         return "was changed after it was written"
-    if table["model"] != bundle.sha256:
+    if not all(isinstance(table.get(name), dict) for name in ("machine", "tuning")):
+        return "says nothing of a machine, or of settings"
+    if table.get("model") != bundle.sha256:
         return "was measured with another model"
     here = machine()
     others = [name for name, value in here.items() if table["machine"].get(name) != value]

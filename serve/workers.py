@@ -42,12 +42,18 @@ class Workers:
             raise ConfigError(f"threads={threads} cannot answer; use at least 1")
         self.threads = threads
         self._pool = ThreadPoolExecutor(threads, "graphadapt") if threads > 1 else None
+        self._closed = False
 
     def each(self, calls: Iterable[Call[Result]]) -> Iterator[Result]:
         """Results in the order of the calls, which are taken a few ahead of them.
 
         What has not begun is dropped when a call fails or the iterator is closed.
+
+        Raises:
+            ConfigError: if the threads were ended before.
         """
+        if self._closed:
+            raise ConfigError("the predictor was closed and answers no more; open the bundle again")
         flying: deque[Future[Result]] = deque()
         try:
             for call in calls:
@@ -64,6 +70,7 @@ class Workers:
                 future.cancel()
 
     def close(self) -> None:
-        """End the threads once what is in flight is done."""
+        """End the threads once what is in flight is done; nothing new is taken."""
+        self._closed = True
         if self._pool is not None:
             self._pool.shutdown()

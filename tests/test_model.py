@@ -218,7 +218,8 @@ def test_a_selection_that_cannot_work_says_why(rule, message):
 
 
 @pytest.mark.parametrize(
-    ("tasks", "message"), [(["a", "z"], "no task 'z'; the model has"), (["a", "a"], "twice")]
+    ("tasks", "message"),
+    [(["a", "z"], "unknown task 'z'; the model has"), (["a", "a"], "'a' is named twice")],
 )
 def test_tasks_that_cannot_be_frozen_are_named(tasks, message):
     with pytest.raises(ConfigError, match=message):

@@ -25,9 +25,9 @@ HERE = Path(__file__).resolve().parent
 
 
 def peers_folder(given: Path | None) -> Path | None:
-    """Where the environments are; None if that is not said."""
-    named = os.environ.get(VARIABLE)
-    return given or (Path(named) if named else None)
+    """Where the environments are, wherever a process starts; None if that is not said."""
+    named = given or os.environ.get(VARIABLE)
+    return Path(named).absolute() if named else None
 
 
 def python_of(folder: Path | None, name: str) -> Path | None:

@@ -29,7 +29,7 @@ __all__ = ["export"]
     "bundle",
     type=click.Path(path_type=Path),
     required=True,
-    help="Bundle to write; one that is there already is replaced.",
+    help="Bundle to write, or folder of the --sweep; one that is there already is replaced.",
 )
 @click.option("--tasks", metavar="A,B,C", help="Tasks to answer, in this order; default all.")
 @click.option(
@@ -126,9 +126,9 @@ def export(
         raise ConfigError(
             "--sweep writes no bundle; leave --triton and the options of form and precision out"
         )
+    asked = _asked(tasks)
     _check(bundle, triton, options, sweep=sweep)
     opened = open_trained(run, weights)
-    asked = parse_names(tasks)
     if sweep:
         _sweep(opened, bundle, asked, compositions, as_json=as_json)
         return
@@ -145,6 +145,14 @@ def _calibration(word: str | None, *, refused: bool) -> str:
     if refused and word is not None:
         raise ConfigError(f"--no-calibrate and --calibrate {word} exclude each other; give one")
     return word or ("none" if refused else "temperature")
+
+
+def _asked(tasks: str | None) -> list[str]:
+    """Names of the requested tasks; none where all are meant."""
+    names = parse_names(tasks)
+    if tasks is not None and not names:
+        raise ConfigError(f"--tasks {tasks!r} names no task; name one or more, or leave it out")
+    return names
 
 
 def _say(bundle: Path, contract: "BundleContract", *, as_json: bool) -> None:
@@ -170,7 +178,7 @@ def _check(bundle: Path, triton: Path | None, options: "ExportOptions", *, sweep
             raise ConfigError(
                 "Triton batches only molecules of one shape: --triton goes with --form padded"
             )
-        check_repository(triton)
+        check_repository(triton, bundle)
 
 
 def _sweep(
@@ -179,6 +187,7 @@ def _sweep(
     import json
 
     from graphadapt.export.sweep import sweep_run, write_sweep
+    from graphadapt.progress import note
     from graphadapt.report.trade_off import trade_off_table
 
     names = [task.name for task in run.inputs.tasks]
@@ -186,6 +195,7 @@ def _sweep(
     write_sweep(folder, found, f"{run.folder.resolve().name}: adapters kept")
     plain = [each.to_dict() for each in found]
     click.echo(json.dumps(plain, indent=1) if as_json else trade_off_table(found))
+    note(f"every task's gap, a picture and the numbers are in {folder}")
 
 
 def _write(

@@ -43,13 +43,19 @@ def _extras(contract: BundleContract) -> list[str]:
     if contract.precision.name != "fp32":
         lines.append(f"{contract.precision.name} {loss_text(contract.precision)}")
     lines += _calibration(contract)
-    figure = contract.applicability
-    if figure.measure != "none":
-        lines.append(
-            f"applicability from {figure.molecules:,} training molecules; "
-            f"{100 * figure.valid_below_5_percent:.1f} % of validation is below 0.05"
-        )
-    return lines
+    return lines + _applicability(contract)
+
+
+def _applicability(contract: BundleContract) -> list[str]:
+    """What it comes from, and how typical validation is, a mean over compositions."""
+    figures = [each for each in contract.applicabilities if each.measure != "none"]
+    if not figures:
+        return []
+    below = sum(each.valid_below_5_percent for each in figures) / len(figures)
+    return [
+        f"applicability from {figures[0].molecules:,} training molecules; "
+        f"{100 * below:.1f} % of validation is below 0.05"
+    ]
 
 
 def _calibration(contract: BundleContract) -> list[str]:

@@ -51,9 +51,10 @@ def tune(
     from graphadapt.serve.bundle_reader import read_bundle
     from graphadapt.serve.tune import TuningPlan, sample_of
     from graphadapt.serve.tune import tune as measured
-    from graphadapt.serve.tuning import machine, write_tuning
+    from graphadapt.serve.tuning import check_keepable, machine, write_tuning
 
     read = read_bundle(bundle)
+    check_keepable(read)
     plan = TuningPlan(blocks=blocks, singles=min(24, molecules), together=molecules)
     sample = sample_of(read.contract, _texts(source, smiles_column), molecules)
     tuning, trials = measured(read, sample, plan, shown=True)

@@ -75,6 +75,17 @@ class GraphColumns(NamedTuple):
             np.cumsum([len(block) for block in bonds], dtype=np.int64),
         )
 
+    @classmethod
+    def joined(cls, parts: Sequence["GraphColumns"]) -> "GraphColumns":
+        """Join the molecules of several, part after part."""
+        whole = cls.from_molecules(
+            [MoleculeArrays(part.atoms, part.bonds, part.bond_features) for part in parts]
+        )
+        return whole._replace(
+            atom_offsets=_joined_offsets([part.atom_offsets for part in parts], whole.atom_offsets),
+            bond_offsets=_joined_offsets([part.bond_offsets for part in parts], whole.bond_offsets),
+        )
+
     @property
     def molecules(self) -> int:
         """G."""
@@ -97,3 +108,11 @@ class GraphColumns(NamedTuple):
         atoms = slice(self.atom_offsets[row], self.atom_offsets[row + 1])
         bonds = slice(self.bond_offsets[row], self.bond_offsets[row + 1])
         return MoleculeArrays(self.atoms[atoms], self.bonds[bonds], self.bond_features[bonds])
+
+
+def _joined_offsets(
+    parts: Sequence[NDArray[np.int64]], starts: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Offsets of rows whose columns stand one after the other, from ``starts`` on."""
+    shifted = [part[1:] + start for part, start in zip(parts, starts[:-1], strict=True)]
+    return np.concatenate([np.zeros(1, np.int64), *shifted])

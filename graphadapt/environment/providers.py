@@ -71,10 +71,10 @@ def _probe() -> None:
     with contextlib.redirect_stdout(io.StringIO()):  # ONNX Runtime prints some of its errors
         import onnxruntime
 
-        available = onnxruntime.get_available_providers()
-        if "CUDAExecutionProvider" in available:
-            onnxruntime.preload_dlls()  # CUDA libraries may have come as Python packages
-        found = [asdict(_try(name)) for name in available]
+        # CUDA libraries may have come as Python packages, and its provider be known only with them
+        if hasattr(onnxruntime, "preload_dlls"):
+            onnxruntime.preload_dlls()
+        found = [asdict(_try(name)) for name in onnxruntime.get_available_providers()]
     sys.stdout.write("\n" + json.dumps(found) + "\n")
 
 

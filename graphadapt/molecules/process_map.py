@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Final, TypeVar
 
 from graphadapt.errors import ConfigError
+from graphadapt.molecules.core_quota import core_quota
 
 __all__ = ["available_cores", "process_map"]
 
@@ -24,10 +25,11 @@ _JOBS_IN_FLIGHT: Final = 4
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Cores that this process may use, and a container's limit has time for."""
+    if sys.platform != "linux":
+        return os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0))
+    return min(cores, core_quota() or cores)
 
 
 def process_map(

@@ -53,7 +53,7 @@ class Contrastive(PretrainingObjective):
         """Loss over all views."""
         logits_VV, partner_V = self._similarities(view)
         total = functional.cross_entropy(logits_VV, partner_V, reduction="sum")
-        return LossSum(total, total.new_tensor(len(partner_V)))
+        return LossSum(total, total.new_full((), len(partner_V)))
 
     def evidence(self, view: View) -> dict[str, Tensor]:
         """Whether each view's nearest is its partner."""

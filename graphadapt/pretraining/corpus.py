@@ -145,9 +145,14 @@ class Corpus:
 
 
 def join_batches(batches: Sequence[GraphBatch]) -> GraphBatch:
-    """Several batches without features as one, in order."""
+    """Several batches without features and padding as one, in order.
+
+    It knows where nodes and edges begin if all of them do, so that nothing is sorted.
+    """
     nodes = list(accumulate((batch.num_nodes for batch in batches), initial=0))
     graphs = list(accumulate((batch.num_graphs for batch in batches), initial=0))
+    edges = list(accumulate((len(batch.source) for batch in batches), initial=0))
+    knows_order = all(batch.by_target is not None for batch in batches)
 
     def shifted(name: str, starts: list[int]) -> Tensor:
         columns = [getattr(batch, name) for batch in batches]
@@ -160,7 +165,18 @@ def join_batches(batches: Sequence[GraphBatch]) -> GraphBatch:
         bond_codes=torch.cat([batch.bond_codes for batch in batches]),
         graph_of_node=shifted("graph_of_node", graphs),
         nodes_per_graph=torch.cat([batch.nodes_per_graph for batch in batches]),
+        node_offsets=_joined_offsets([batch.node_offsets for batch in batches], nodes),
+        by_target=shifted("by_target", edges) if knows_order else None,
+        edge_offsets=_joined_offsets([batch.edge_offsets for batch in batches], edges),
     )
+
+
+def _joined_offsets(parts: Sequence[Tensor | None], starts: Sequence[int]) -> Tensor | None:
+    """Where groups begin, and the last one ends, when the batches stand one after the other."""
+    known = [part + start for part, start in zip(parts, starts, strict=False) if part is not None]
+    if len(known) < len(parts):
+        return None
+    return torch.cat([*(part[:-1] for part in known), known[-1][-1:]])
 
 
 def _blocks(stores: Sequence[GraphStore], config: PretrainConfig) -> tuple[FeatureBlock, ...]:

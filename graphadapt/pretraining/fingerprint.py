@@ -78,7 +78,7 @@ class Fingerprint(PretrainingObjective):
         """Loss over all molecules."""
         counts_GM = view.molecules.targets["counts"].float()
         loss_G = self._losses(self.answer(view.graphs).float(), counts_GM).mean(dim=1)
-        return LossSum(loss_G.sum(), loss_G.new_tensor(len(loss_G)))
+        return LossSum(loss_G.sum(), loss_G.new_full((), len(loss_G)))
 
     def evidence(self, view: View) -> dict[str, Tensor]:
         """Logits and counts of the watched places."""

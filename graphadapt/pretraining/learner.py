@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -10,9 +11,11 @@ from torch import Tensor
 from graphadapt.pretraining.corpus import Corpus, Molecules, RowsByStore
 from graphadapt.pretraining.model import PretrainingModel
 from graphadapt.pretraining.objective import Evidence, LossSum, View
+from graphadapt.pretraining.planned import PlannedDraws
 from graphadapt.pretraining.sampler import CorpusSampler
+from graphadapt.trainer.capturable import capture_obstacle
 from graphadapt.trainer.distributed import Workers
-from graphadapt.trainer.learner import StepLoss
+from graphadapt.trainer.learner import StepInputs, StepLoss
 from graphadapt.trainer.precision import autocast
 
 __all__ = ["HeldOutScore", "Pretraining"]
@@ -45,6 +48,8 @@ class Pretraining:
         sampler: what each step reads.
         weights: :math:`w_o` by name.
         precision: ``float32`` or ``bfloat16``, what matrix products are computed in.
+        planned: whether an epoch's draws are copied to the device together and its batches padded
+            to a few sizes, which a GPU gains by; None is everywhere but on a CPU.
     """
 
     def __init__(
@@ -54,10 +59,13 @@ class Pretraining:
         sampler: CorpusSampler,
         weights: Mapping[str, float],
         precision: str = "float32",
+        *,
+        planned: bool | None = None,
     ) -> None:
         self.model, self.corpus, self.sampler = model, corpus, sampler
         self.weights = dict(weights)
         self.precision = precision
+        self.planned = self.device.type != "cpu" if planned is None else planned
 
     @property
     def device(self) -> torch.device:
@@ -74,17 +82,46 @@ class Pretraining:
         """None: nothing is mixed for tasks."""
         return ""
 
+    @property
+    def obstacle(self) -> str:
+        """Why its steps cannot be recorded; empty if nothing is known against it."""
+        return capture_obstacle(self.model, self.device, planned=self.planned)
+
+    @cached_property
+    def draws(self) -> PlannedDraws:
+        """The corpus as one table, and what planned steps read of it."""
+        return PlannedDraws(self.corpus, self.sampler)
+
+    def plan(self, step: int, workers: Workers) -> None:
+        """Decide the epoch that ``step`` belongs to, unless that is done."""
+        if self.planned:
+            self.draws.plan(step, workers)
+
+    def inputs(self, step: int, workers: Workers) -> StepInputs:
+        """What a planned step reads: rows and targets of this process."""
+        return self.draws.inputs(step, workers)
+
+    def loss_of(self, inputs: StepInputs, workers: Workers) -> Tensor:
+        """The loss of a planned step's molecules."""
+        return self._loss(self.draws.molecules(inputs), workers)
+
     def loss(self, step: int, workers: Workers) -> StepLoss:
         """Hide parts of this process's share of the step's molecules, and answer."""
+        if self.planned:
+            inputs = self.inputs(step, workers)
+            return StepLoss(self.loss_of(inputs, workers), inputs.molecules)
         draw = self.sampler.draw(step)
         own = self.sampler.shard(draw, workers.rank, workers.world)
-        sums = self._sums(self._view(self.corpus.gather(own)))
+        return StepLoss(self._loss(self.corpus.gather(own), workers), sum(map(len, draw)))
+
+    def _loss(self, molecules: Molecules, workers: Workers) -> Tensor:
+        sums = self._sums(self._view(molecules))
         counts = workers.sum(torch.stack([sums[name].parts for name in sums]))
         loss = torch.zeros((), device=self.device)
         for (name, objective), count in zip(self.model.named_objectives(), counts, strict=True):
             mean = sums[name].total / count.clamp(min=1)
             loss = loss + self.weights[name] * mean / objective.constant
-        return StepLoss(loss / sum(self.weights.values()), sum(map(len, draw)))
+        return loss / sum(self.weights.values())
 
     @torch.no_grad()
     def score(self) -> HeldOutScore:

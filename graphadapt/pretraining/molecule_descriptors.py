@@ -82,7 +82,7 @@ class MoleculeDescriptors(PretrainingObjective):
         """Loss over all molecules."""
         answer_GM = self.answer(view.graphs).float()
         loss_G = self._mean_huber(answer_GM, self.targets(view.molecules))
-        return LossSum(loss_G.sum(), loss_G.new_tensor(len(loss_G)))
+        return LossSum(loss_G.sum(), loss_G.new_full((), len(loss_G)))
 
     def evidence(self, view: View) -> dict[str, Tensor]:
         """Answers and truth on the robust scale."""

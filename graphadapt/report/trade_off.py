@@ -17,7 +17,14 @@ from graphadapt.report.freeze_gap import FreezeGap, freeze_run, measure_gap
 from graphadapt.report.table import Cell, format_table
 from graphadapt.run import Run
 
-__all__ = ["TradeOff", "ladder", "sweep_selections", "task_gap_table", "trade_off_table"]
+__all__ = [
+    "TradeOff",
+    "ladder",
+    "rule_name",
+    "sweep_selections",
+    "task_gap_table",
+    "trade_off_table",
+]
 
 _MASSES = (0.5, 0.8, 0.9, 0.95, 0.99)
 
@@ -60,6 +67,12 @@ def ladder(count: int) -> tuple[Selection, ...]:
     return (*by_number, *(Selection(mass=mass) for mass in _MASSES), Selection())
 
 
+def rule_name(rule: Selection) -> str:
+    """What a rule is called in tables, such as ``top_m=3``; ``all`` keeps everything."""
+    given = {name: value for name, value in asdict(rule).items() if value is not None}
+    return ", ".join(f"{name}={value}" for name, value in given.items()) or "all"
+
+
 def sweep_selections(
     run: Run,
     *,
@@ -87,7 +100,7 @@ def sweep_selections(
         for rule in rules:
             frozen = freeze_run(run, tasks=tasks, composition_T=composition_T, selection=rule)
             found = TradeOff(
-                rule=_named(rule),
+                rule=rule_name(rule),
                 kept=_kept(frozen),
                 parameters=sum(
                     each.down.numel() + each.up.numel() for each in frozen.corrections.values()
@@ -127,11 +140,6 @@ def task_gap_table(found: Sequence[TradeOff], metric: str, *, markdown: bool = F
     ]
     header = [f"{metric} gap", *(each.rule for each in found)]
     return format_table(header, rows, digits=4, markdown=markdown)
-
-
-def _named(rule: Selection) -> str:
-    given = {name: value for name, value in asdict(rule).items() if value is not None}
-    return ", ".join(f"{name}={value}" for name, value in given.items()) or "all"
 
 
 def _kept(frozen: FrozenModel) -> float:

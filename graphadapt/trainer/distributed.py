@@ -83,7 +83,8 @@ def process_group(device: torch.device) -> Iterator[Workers]:
         return
     if device.type == "cuda":
         _take_gpu(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # Tensors on the host have a way of their own, so that questions of the host wait for no GPU.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield Workers(dist.get_rank(), world)
     finally:

@@ -14,7 +14,7 @@ from graphadapt.data.sampler import Draw, TaskSampler
 from graphadapt.graphs.buckets import BatchSize, BucketLadder, UsualBuckets
 from graphadapt.trainer.learner import StepInputs
 
-__all__ = ["EpochPlan", "sizes_of_batches"]
+__all__ = ["EpochPlan", "on_device", "sizes_of_batches", "usual_buckets"]
 
 
 class EpochPlan:
@@ -49,8 +49,8 @@ class EpochPlan:
         rows_R = np.concatenate(rows)
         self._buckets = sizing.buckets(*sizes_of_batches(sizes_2G, rows))
         self._molecules = [len(draw.rows) for draw in draws]
-        self._rows = _on_device(rows_R, device)
-        self._compositions = _on_device(np.stack([draw.composition for draw in draws]), device)
+        self._rows = on_device(rows_R, device)
+        self._compositions = on_device(np.stack([draw.composition for draw in draws]), device)
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -79,7 +79,24 @@ def sizes_of_batches(
     return np.asarray(np.add.reduceat(sizes_2G[:, np.concatenate(rows)], starts, axis=1))
 
 
-def _on_device(array: NDArray[np.generic], device: torch.device) -> Tensor:
+def usual_buckets(
+    sizes_2G: NDArray[np.integer], rows: Sequence[NDArray[np.int64]], batch_size: int
+) -> UsualBuckets:
+    """The few sizes that batches like these are padded to.
+
+    Rows stay as many as were drawn: a backbone may norm over graphs, and padding graphs would count
+    there.
+
+    Args:
+        sizes_2G: atoms and bonds of every molecule.
+        rows: of the batches of an epoch, none of them empty.
+        batch_size: rows that a batch usually has.
+    """
+    ladder = BucketLadder.fit(sizes_2G[0], sizes_2G[1], batch_size)
+    return UsualBuckets.fit(ladder, *sizes_of_batches(sizes_2G, rows))
+
+
+def on_device(array: NDArray[np.generic], device: torch.device) -> Tensor:
     """A copy on the device, which a GPU is not waited for."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from graphadapt.data.sampler import Draw, TaskSampler
-from graphadapt.graphs.buckets import BucketLadder, UsualBuckets
-from graphadapt.graphs.message_passing import message_kernels
+from graphadapt.graphs.buckets import UsualBuckets
 from graphadapt.model import ComposedModel
 from graphadapt.objective.metrics import Evaluation
 from graphadapt.objective.total import Objective
+from graphadapt.trainer.capturable import capture_obstacle
 from graphadapt.trainer.distributed import Workers
-from graphadapt.trainer.epoch_plan import EpochPlan, sizes_of_batches
+from graphadapt.trainer.epoch_plan import EpochPlan, usual_buckets
 from graphadapt.trainer.feed import Feed
 from graphadapt.trainer.learner import StepInputs, StepLoss
 
@@ -72,14 +72,7 @@ class FineTuning:
     @property
     def obstacle(self) -> str:
         """Why its steps cannot be recorded; empty if nothing is known against it."""
-        if not self.planned:
-            return "its batches are not padded to fixed sizes"
-        for module in self.model.modules():
-            name = getattr(module, "message_passing", None)
-            if name is not None and not message_kernels(name, self.device).capturable:
-                found = message_kernels(name, self.device).name
-                return f"message passing by {found!r} cannot be captured"
-        return ""
+        return capture_obstacle(self.model, self.device, planned=self.planned)
 
     def loss(self, step: int, workers: Workers) -> StepLoss:
         """Draw the step's tasks and molecules, and answer this process's part of them."""
@@ -139,13 +132,7 @@ class FineTuning:
         return [self.sampler.draw(first + place) for place in range(self.steps_per_epoch)]
 
     def _usual_sizes(self, draws: list[Draw], workers: Workers) -> UsualBuckets:
-        """The few sizes that batches are padded to.
-
-        Rows stay as many as were drawn: a backbone may norm over graphs, and padding graphs would
-        count there.
-        """
-        sizes_2G = self.feed.table.sizes
+        """The few sizes that batches are padded to."""
         batch = max(1, self.sampler.config.batch_size // workers.world)
-        ladder = BucketLadder.fit(sizes_2G[0], sizes_2G[1], batch)
         rows = [self.sampler.shard(draw.rows, workers.rank, workers.world) for draw in draws]
-        return UsualBuckets.fit(ladder, *sizes_of_batches(sizes_2G, rows))
+        return usual_buckets(self.feed.table.sizes, rows, batch)

@@ -51,18 +51,17 @@ class FrozenLayers:
 
     @torch.no_grad()
     def keep(self, batch_size: int = 512, *, shown: bool = True) -> None:
-        """Compute every molecule's states once."""
-        states = []
+        """Compute every molecule's states once, each into its place."""
+        kept: LayerState | None = None
+        atom = molecule = 0
         with Progress(len(self.table), "Embedding molecules", shown=shown) as progress:
             for rows in torch.split(torch.arange(len(self.table)), batch_size):
-                states.append(self.state(rows))
+                state = self.state(rows)
+                kept = self._room(state) if kept is None else kept
+                _fill(kept, state, atom, molecule)
+                atom, molecule = atom + len(state.nodes), molecule + len(rows)
                 progress.update(len(rows))
-        self.kept = LayerState(
-            self.layer,
-            torch.cat([state.nodes for state in states]),
-            _joined([state.graphs for state in states]),
-            _joined([state.summed for state in states]),
-        )
+        self.kept = kept
 
     def state(
         self, rows_P: Tensor, batch: GraphBatch | None = None, bucket: BatchSize | None = None
@@ -79,6 +78,16 @@ class FrozenLayers:
         batch = self.table.gather(rows_P, bucket=bucket) if batch is None else batch
         with torch.no_grad(), self._evaluating(), autocast(self.precision, self.table.device):
             return self.backbone.run(self.backbone.start(batch), self.layer, batch)
+
+    def _room(self, like: LayerState) -> LayerState:
+        """Places for all molecules' states."""
+        atoms, molecules = self.table.num_atoms, len(self.table)
+        return LayerState(
+            self.layer,
+            like.nodes.new_empty(atoms, like.nodes.shape[1]),
+            None if like.graphs is None else like.graphs.new_empty(molecules, like.graphs.shape[1]),
+            None if like.summed is None else like.summed.new_empty(atoms, like.summed.shape[1]),
+        )
 
     def _recall(self, kept: LayerState, rows_P: Tensor, bucket: BatchSize | None) -> LayerState:
         nodes_N = self.table.atom_positions(rows_P, bucket=bucket)
@@ -105,6 +114,12 @@ def _row_bytes(rows: Tensor) -> int:
     return rows.shape[1] * rows.element_size()
 
 
-def _joined(parts: list[Tensor | None]) -> Tensor | None:
-    held = [part for part in parts if part is not None]
-    return torch.cat(held) if held else None
+def _fill(kept: LayerState, state: LayerState, atom: int, molecule: int) -> None:
+    """Put consecutive molecules' states in their places, from the first one's on."""
+    for whole, part, start in (
+        (kept.nodes, state.nodes, atom),
+        (kept.graphs, state.graphs, molecule),
+        (kept.summed, state.summed, atom),
+    ):
+        if whole is not None and part is not None:
+            whole[start : start + len(part)] = part

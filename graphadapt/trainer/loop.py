@@ -104,7 +104,7 @@ class Trainer:
             parameter: name for name, parameter in self.model.named_parameters()
         }
         self._interrupt = InterruptWatch()
-        self._last_loss = math.nan
+        self._last_loss: float | None = None
         self._last_save = time.monotonic()
 
     @property
@@ -178,7 +178,7 @@ class Trainer:
                 if self.state.step < end:  # an epoch's end is saved once it is validated
                     self._pause(losses, started)
                 rate = rows_seen / (time.monotonic() - clock)
-                progress.update(status=f"{self._loss_text(loss)}, {rate:.0f} molecules/s")
+                progress.update(status=f"{self._loss_text(loss)}{rate:.0f} molecules/s")
         self._plan_ahead()
         self._absorb(losses)
         self._finish_epoch(epoch, rows_seen / (time.monotonic() - clock), started)
@@ -291,7 +291,7 @@ class Trainer:
         if self.state.step % STEPS_BETWEEN_QUESTIONS:
             return False, False
         asked = torch.tensor([self._interrupt.asked, due], dtype=torch.float32)
-        stop, save = self.workers.sum(asked.to(self.learner.device)).tolist()
+        stop, save = self.workers.sum(asked).tolist()  # on the host: no GPU is waited for
         return stop > 0, save > 0
 
     def _absorb(self, losses: list[Tensor]) -> None:
@@ -303,10 +303,15 @@ class Trainer:
         losses.clear()
 
     def _loss_text(self, loss: Tensor) -> str:
-        """Loss and best validation score; a GPU's loss is not waited for inside an epoch."""
+        """Loss and best validation score, as far as they are known, and a comma.
+
+        A GPU's loss is not waited for inside an epoch: it is that of the epoch before.
+        """
         shown = loss.item() if loss.device.type == "cpu" else self._last_loss
-        best = self.state.best_score
-        return f"loss {shown:.4f}" + ("" if best is None else f", best {best:.4f}")
+        known = {"loss": shown, "best": self.state.best_score}
+        return "".join(
+            f"{name} {value:.4f}, " for name, value in known.items() if value is not None
+        )
 
 
 def _mixed(numbers: Sequence[int]) -> int:

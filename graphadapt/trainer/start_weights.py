@@ -5,6 +5,7 @@
 network, what is found here is the network without them.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +40,16 @@ def start_backbone(backbone: nn.Module, config: BackboneConfig) -> None:
     Raises:
         CheckpointError: if nothing is there, or it is not of this kind and size.
     """
-    path = _weights_file(config.weights)
+    path, settings = _weights_file(config.weights)
     tensors, state = load_tensors(path)
     if PACKAGE_MARK in state:
         check_card(read_card(path), path, config)
         load_backbone(backbone, tensors, path)
         return
-    trained = _architecture_of(path.parent)
-    if trained is not None:
-        check_architecture(trained, path, config)
+    if settings is None and (path.parent / SETTINGS).is_file():
+        settings = read_table(path.parent, SETTINGS, FINE_TUNING)
+    if settings is not None:
+        check_architecture(_trained_architecture(settings, path.parent), path, config)
     own = {
         name.removeprefix("backbone."): tensor
         for name, tensor in _one_group(tensors).items()
@@ -79,14 +81,16 @@ def _one_group(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def _weights_file(weights: str) -> Path:
+def _weights_file(weights: str) -> tuple[Path, dict[str, Any] | None]:
+    """Where they lie; of a run's folder, also the settings that say which of its checkpoints."""
     source, bundled = Path(weights), bundled_weights()
     if weights in bundled:
-        return bundled[weights]
+        return bundled[weights], None
     if source.is_dir():
-        return checkpoint_path(source, _kept(source))
+        settings = read_table(source, SETTINGS, FINE_TUNING)
+        return checkpoint_path(source, _kept(settings, source)), settings
     if source.exists():
-        return source
+        return source, None
     known = ", ".join(bundled) or "none"
     raise CheckpointError(
         f"backbone.weights={weights!r} is no file, no run folder, and none of the weights that "
@@ -94,12 +98,10 @@ def _weights_file(weights: str) -> Path:
     )
 
 
-def _architecture_of(folder: Path) -> dict[str, Any] | None:
-    """What the run in a folder trained; None where there is no run."""
-    if not (folder / SETTINGS).is_file():
-        return None
+def _trained_architecture(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """What the run in a folder trained."""
     try:
-        held = read_table(folder, SETTINGS, FINE_TUNING)["backbone"]
+        held = settings["backbone"]
         return {name: held[name] for name in architecture(BackboneConfig(kind=held["kind"]))}
     except (KeyError, TypeError) as error:
         raise CheckpointError(
@@ -107,10 +109,10 @@ def _architecture_of(folder: Path) -> dict[str, Any] | None:
         ) from error
 
 
-def _kept(folder: Path) -> str:
+def _kept(settings: Mapping[str, Any], folder: Path) -> str:
     """Which checkpoint a run of either kind keeps."""
     try:
-        kept: str = read_table(folder, SETTINGS, FINE_TUNING)["trainer"]["keep"]
+        kept: str = settings["trainer"]["keep"]
     except (KeyError, TypeError) as error:
         raise CheckpointError(
             f"{folder} is damaged, or no run folder: its {SETTINGS} does not say trainer.keep"

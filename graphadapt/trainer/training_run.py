@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-import torch
 from torch import nn
 
 from graphadapt.assemble import ModelInputs
@@ -21,6 +20,7 @@ from graphadapt.trainer.loop import Trainer, TrainerState
 from graphadapt.trainer.precision import resolve_device, resolve_precision
 from graphadapt.trainer.run_folder import LAST, SETTINGS, RunKind, checkpoint_path, read_table
 from graphadapt.trainer.start_weights import model_tensors
+from graphadapt.trainer.threads import use_threads
 from graphadapt.training_config import TrainingSettings
 
 __all__ = ["TrainingRun"]
@@ -127,8 +127,7 @@ class TrainingRun(ABC, Generic[SettingsT]):
             workers: the processes that train together.
             shown: whether progress goes to standard error.
         """
-        if self.config.trainer.threads:
-            torch.set_num_threads(self.config.trainer.threads)
+        use_threads(self.config.trainer.threads)
         workers = workers or Workers()
         trainer = Trainer(
             self.learner(workers.world),

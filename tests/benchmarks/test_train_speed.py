@@ -54,6 +54,10 @@ def test_small_mode_measures_every_part(run_benchmark, tmp_path):
             *((library, "as written", "float32") for library in LIBRARIES),
         ]
     }
+    (accuracy,) = [row for row in peers if "accuracy_of" in row]
+    assert accuracy["accuracy_of"] == "bfloat16"
+    assert 0 < accuracy["answers_off"] < 0.1
+    assert 0 < accuracy["gradient_off"] < 1  # batches of eight are normed here
     cases = [row for row in peers if "case" in row]
     assert len(cases) == 2 * 4 * len(LIBRARIES)
     assert all(row["times"] > 0 for row in cases)
@@ -70,6 +74,17 @@ def test_small_mode_measures_every_part(run_benchmark, tmp_path):
     assert "| 4 | graphadapt |" in done.stdout
     assert "10 x 12 x 8" in done.stdout
     assert "| memory, MB |" in done.stdout
+
+
+def test_float32_strays_from_itself_by_nothing(plan, tiny_store, tmp_path):
+    from train_accuracy import accuracy_rows, first_batch, off, training
+
+    assert list(accuracy_rows(plan, GraphStore(tiny_store))) == []
+    whole = training(plan, GraphStore(tiny_store), "float32", tmp_path)
+    once, again = first_batch(whole), first_batch(whole)
+    assert off(once.answers, again.answers) == 0
+    assert off(once.gradient, again.gradient) == 0
+    assert off(once.gradient * 1.5, again.gradient) == pytest.approx(0.5)
 
 
 def test_sites_begin_at_the_layer_that_their_name_says():

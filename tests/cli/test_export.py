@@ -1,10 +1,8 @@
 """``graphadapt export``: from a run folder to a bundle that answers like the run."""
 
 import json
-import os
 import re
-import sys
-from dataclasses import replace
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,13 +14,12 @@ from graphadapt.cli import main
 from graphadapt.cli.export import _several
 from graphadapt.cli.predict import predict as predict_command
 from graphadapt.errors import ConfigError
-from graphadapt.export import calibration, sweep
+from graphadapt.export import calibration
 from graphadapt.export.contract import read_contract
 from graphadapt.export.reference import Reference
 from graphadapt.export.run_bundle import export_run
 from graphadapt.freeze import Selection
-from graphadapt.report.freeze_gap import FreezeGap, freeze_run
-from graphadapt.report.trade_off import TradeOff
+from graphadapt.report.freeze_gap import freeze_run
 from graphadapt.run import Run
 from graphadapt.serve.predictor import Predictor
 
@@ -190,82 +187,43 @@ def test_compositions_that_cannot_be_told_apart_are_refused(texts, message):
         _several(texts, TASKS, TASKS)
 
 
-def test_the_sweep_writes_a_table_a_picture_and_numbers(tiny_run, tmp_path, monkeypatch):
-    from graphadapt.report import trade_off
-
-    monkeypatch.setattr(trade_off, "ladder", lambda _: (Selection(top_m=1), Selection()))
-    monkeypatch.setattr(sweep, "_ROUNDS", 2)
-    result = export(tiny_run, "-o", tmp_path / "sweep", "--sweep")
-    assert result.exit_code == 0, result.output
-    lines = result.stdout.splitlines()
-    assert "ms, batch 32" in lines[0]
-    assert [line.split()[0] for line in lines[-2:]] == ["top_m=1", "all"]
-    names = sorted(path.name for path in (tmp_path / "sweep").iterdir())
-    assert names == ["trade_off.json", "trade_off.md", "trade_off.png"]
-    one, everything = json.loads((tmp_path / "sweep" / "trade_off.json").read_text("utf-8"))
-    assert one["parameters"] * 4 == everything["parameters"]
-    assert all(each["latency"]["1"] > 0 for each in (one, everything))
-    (tmp_path / "sweep" / "mine.txt").write_text("x")
-    result = export(tiny_run, "-o", tmp_path / "sweep", "--sweep")
-    assert "holds something other than a trade-off" in result.stderr
-
-
-@pytest.fixture
-def no_work(monkeypatch):
-    """Opening the run would be the first of it."""
-
-    def refuse(*_):
-        raise AssertionError("the run was opened")
-
-    monkeypatch.setattr("graphadapt.cli.export.open_trained", refuse)
-
-
 @pytest.mark.usefixtures("no_work")
-def test_where_a_sweep_cannot_be_written_no_work_begins(tiny_run, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("place", "arguments", "message"),
+    [
+        ("b", ("--form", "adapters", "--precision", "int8"), "adapter files are float32; leave"),
+        ("b", ("--form", "padded", "--precision", "int8"), "int8 is for CPUs and the padded form"),
+        ("b", ("--form", "padded", "--triton", "{}/b"), "lie within each other; give each a"),
+        (
+            "b",
+            ("--form", "padded", "--triton", "{}/b/models"),
+            "lie within each other; give each a",
+        ),
+        ("m/b", ("--form", "padded", "--triton", "{}/m"), "lie within each other; give each a"),
+        ("b", ("--form", "padded", "--triton", "{}/file/m"), "cannot be written: "),
+        ("file", (), "file is a file; give a folder"),
+        ("own", (), "own holds answers.csv beside its bundle, which a new one would remove"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_the_run_is_read(
+    tiny_run, bundle, tmp_path, place, arguments, message
+):
     (tmp_path / "file").write_text("x")
-
-    def refused(place):
-        result = export(tiny_run, "-o", place, "--sweep")
-        assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
-        return result.stderr
-
-    assert "file is a file; give a folder" in refused(tmp_path / "file")
-    assert re.search("cannot be written: .*file is a file", refused(tmp_path / "file" / "sweep"))
-    with monkeypatch.context() as patch:
-        patch.setattr("os.access", lambda place, mode, **_: mode == os.R_OK)
-        assert "is read-only for this user" in refused(tmp_path / "deep" / "sweep")
-    with monkeypatch.context() as patch:
-        patch.setitem(sys.modules, "matplotlib.figure", None)
-        assert "a picture needs matplotlib" in refused(tmp_path / "sweep")
-    with monkeypatch.context() as patch:
-        patch.setitem(sys.modules, "onnxruntime", None)
-        assert "ONNX Runtime is not installed" in refused(tmp_path / "sweep")
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
-def test_a_sweep_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    gap = FreezeGap(part="valid", soft={"ap": 0.5}, frozen={"ap": 0.4}, tasks={"t": {"ap": 0.1}})
-    found = [TradeOff(rule="all", kept=1.0, parameters=4, readout_parameters=2, gap=gap)]
-    sweep.write_sweep(tmp_path / "sweep", found, "first")
-    before = {path.name: path.read_bytes() for path in (tmp_path / "sweep").iterdir()}
-    assert set(before) == {"trade_off.json", "trade_off.md", "trade_off.png"}
-
-    def fail(*_, **__):
-        raise OSError(28, "No space left on device", "trade_off.png")
-
-    monkeypatch.setattr(sweep, "draw_trade_off", fail)
-    with pytest.raises(OSError, match="No space left"):
-        sweep.write_sweep(tmp_path / "sweep", [replace(found[0], rule="other")], "second")
-    assert {path.name: path.read_bytes() for path in (tmp_path / "sweep").iterdir()} == before
-    assert [path.name for path in tmp_path.iterdir()] == ["sweep"]
+    shutil.copytree(bundle[0], tmp_path / "own")
+    (tmp_path / "own" / "answers.csv").write_text("mine")
+    words = [word.format(tmp_path) for word in arguments]
+    result = export(tiny_run, "-o", tmp_path / place, *words)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1), result.output
+    assert message in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "own"]
 
 
 def test_a_lower_precision_states_what_it_costs_and_more_is_refused(
     tiny_run, tmp_path, monkeypatch
 ):
-    from graphadapt.export import rounding, run_bundle
+    from graphadapt.export import rounding, run_measures
 
-    monkeypatch.setattr(run_bundle, "FEWEST_MOLECULES", 10)
+    monkeypatch.setattr(run_measures, "FEWEST_MOLECULES", 10)
     monkeypatch.setitem(rounding.BOUNDS, "fp16", -1.0)
     monkeypatch.setitem(calibration.FEWEST_CELLS, "isotonic", 5)
     arguments = (tiny_run, "-o", tmp_path / "b", "--precision", "fp16", "--repeats", 1)
@@ -302,7 +260,13 @@ def test_a_lower_precision_states_what_it_costs_and_more_is_refused(
         (("--sweep", "--triton", "models"), "--sweep writes no bundle; leave"),
         (("--triton", "models"), "--triton goes with --form padded"),
         (("--form", "adapters", "--precision", "int8"), "adapter files are float32"),
-        (("--tasks", "greasy,potenc"), "potenc"),
+        (("--tasks", "greasy,potenc"), "unknown task 'potenc'; did you mean 'potency'?"),
+        (("--tasks", "potenc", "--composition", "greasy"), "did you mean 'potency'?"),
+        (("--tasks", "greasy,greasy"), "named twice"),
+        (("--tasks", ","), "--tasks ',' names no task; name one or more, or leave it out"),
+        (("--composition", "grease"), "unknown task 'grease'; did you mean 'greasy'?"),
+        (("--top-m", 9), "top_m=9 is more than the 4 adapters there are; use 1 to 4"),
+        (("--threshold", 1), "threshold=1.0 is not in [0, 1)"),
         (("--top-m", 2, "--mass", 0.5), "give one rule only"),
         (("--mass", 1.5), "mass=1.5 is not in (0, 1]"),
         (("--composition", "each"), "is no single network"),

@@ -7,8 +7,14 @@ import pytest
 from graphadapt.cli.export_summary import summary_of
 from graphadapt.data.store import TaskInfo
 from graphadapt.export import calibration
-from graphadapt.export.contract import BundleContract, FileInfo, Parity
-from graphadapt.export.contract_parts import Calibration, Composition, Precision
+from graphadapt.export.contract import BundleContract, FileInfo
+from graphadapt.export.contract_parts import (
+    Applicability,
+    Calibration,
+    Composition,
+    Precision,
+)
+from graphadapt.export.parity_record import Parity
 
 
 @pytest.fixture
@@ -65,6 +71,30 @@ def test_the_summary_says_what_calibration_owes_to_chance(contract, tmp_path):
     }
     assert line in summary_of(tmp_path, replace(contract, form="adapters", compositions=mixes))
     assert "calibration" not in summary_of(tmp_path, contract)
+
+
+def test_the_summary_says_how_typical_validation_is(contract, tmp_path):
+    figures = [
+        Applicability(measure="mahalanobis", molecules=2000, valid_below_5_percent=share)
+        for share in (0.02, 0.06)
+    ]
+    line = "applicability from 2,000 training molecules; {} % of validation is below 0.05"
+    merged = replace(contract, applicability=figures[0])
+    assert line.format(2.0) in summary_of(tmp_path, merged).splitlines()
+    mixes = {
+        name: Composition(
+            file="0",
+            weights={},
+            parameters=1,
+            largest_error=0.0,
+            merged_error=0.0,
+            applicability=figure,
+        )
+        for name, figure in zip("ab", figures, strict=True)
+    }
+    several = replace(contract, form="adapters", compositions=mixes)
+    assert line.format(4.0) in summary_of(tmp_path, several).splitlines()
+    assert "applicability" not in summary_of(tmp_path, contract)
 
 
 def test_the_summary_says_what_is_left_without_calibration(contract, tmp_path):

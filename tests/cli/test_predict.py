@@ -7,7 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import onnxruntime
 import pytest
@@ -15,9 +18,12 @@ from click.testing import CliRunner
 from onnx import TensorProto, helper
 
 from graphadapt.cli import main
+from graphadapt.data import tables
 from graphadapt.data.store import TaskInfo
-from graphadapt.export.contract import OPSET, BundleContract, FileInfo, Parity
+from graphadapt.export.contract import OPSET, BundleContract, FileInfo
+from graphadapt.export.parity_record import Parity
 from graphadapt.molecules.features import FeatureBlock
+from graphadapt.serve import answer_table
 
 CSV = 'name,SMILES,dose\nethanol,CCO,1.5\nbroken,C1CC,2\n"helium, noble",[He],3\nempty,,4\n'
 
@@ -176,6 +182,33 @@ def test_a_table_streams_through_in_parts(bundle, tmp_path):
     rows = rows_of(out.read_text())
     assert [int(row["row"]) for row in rows] == list(range(1, 501))
     assert [float(row["atoms"]) for row in rows] == sizes
+
+
+def test_reading_and_writing_go_on_beside_each_other(bundle, tmp_path, monkeypatch):
+    """The first part is still being written when the third is read."""
+    read_on, threads = threading.Event(), set()
+    read = tables.table_parts
+
+    def noted(*arguments, **settings):
+        for number, part in enumerate(read(*arguments, **settings)):
+            if number == 2:
+                read_on.set()
+            yield part
+
+    @contextmanager
+    def opened(*arguments, **settings):
+        def waiting(*answers):
+            threads.add(threading.current_thread())
+            assert read_on.wait(60), "nothing was read while this was written"
+
+        yield SimpleNamespace(write=waiting)
+
+    monkeypatch.setattr(tables, "table_parts", noted)
+    monkeypatch.setattr(answer_table, "answer_table", opened)
+    result = predict(bundle, "-", "-o", tmp_path / "out.csv", "--batch-size", 1, text="CCO\n" * 6)
+    assert result.exit_code == 0, result.output
+    assert len(threads) == 1
+    assert threading.current_thread() not in threads
 
 
 def test_a_source_that_breaks_off_leaves_no_file(bundle, tmp_path):

@@ -1,6 +1,7 @@
 """``graphadapt tune``: what was tried is shown, what was fastest is kept and used."""
 
 import json
+import os
 
 import pytest
 from click.testing import CliRunner
@@ -8,7 +9,8 @@ from onnx import TensorProto, helper
 
 from graphadapt.cli import main
 from graphadapt.data.store import TaskInfo
-from graphadapt.export.contract import OPSET, BundleContract, FileInfo, Parity
+from graphadapt.export.contract import OPSET, BundleContract, FileInfo
+from graphadapt.export.parity_record import Parity
 from graphadapt.serve.predictor import Predictor
 
 QUICK = ("--blocks", "1", "--molecules", "4")
@@ -90,6 +92,28 @@ def test_a_stale_tuning_is_left_aside_with_a_word(bundle):
     result = run("predict", bundle, text="CCO\n")
     assert result.exit_code == 0
     assert "tuning.json is of format 7" in result.stderr
+
+
+def test_where_nothing_can_be_kept_nothing_is_measured(bundle, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("something was measured")
+
+    monkeypatch.setattr("graphadapt.serve.tune.tune", refuse)
+    monkeypatch.setattr("os.access", lambda place, mode, **_: mode == os.R_OK)
+    result = run("tune", bundle, *QUICK)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1), result.output
+    assert "tuning.json cannot be kept there; tune a copy of the bundle" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("absent", "does not exist"), ("mine.smi", "is a file"), ("", "is no bundle: it has no")],
+)
+def test_what_is_no_bundle_is_one_line(tmp_path, name, message):
+    (tmp_path / "mine.smi").write_text("CCO\n")
+    result = run("tune", tmp_path / name, *QUICK)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1), result.output
+    assert message in result.stderr
 
 
 def test_a_file_without_molecules_is_one_line(bundle, tmp_path):

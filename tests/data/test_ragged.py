@@ -52,3 +52,14 @@ def test_taking_molecules_is_joining_them_anew(rows):
     for held, made in zip(taken, joined, strict=True):
         np.testing.assert_array_equal(held, made)
         assert held.dtype == made.dtype
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.sampled_from(SMILES), max_size=4), max_size=4))
+def test_joining_columns_is_joining_their_molecules(texts):
+    molecules = [[featurise_smiles(text) for text in part] for part in texts]
+    found = GraphColumns.joined([GraphColumns.from_molecules(part) for part in molecules])
+    expected = GraphColumns.from_molecules([each for part in molecules for each in part])
+    for held, made in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(held, made)
+        assert held.dtype == made.dtype

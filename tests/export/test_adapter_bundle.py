@@ -10,24 +10,31 @@ import pytest
 import torch
 
 from graphadapt.errors import BundleError, ConfigError
-from graphadapt.export import verify
-from graphadapt.export.adapter_bundle import open_model, write_adapter_bundle
+from graphadapt.export import adapter_bundle, run_measures, verify
+from graphadapt.export.adapter_bundle import OwnAnswers, open_model, write_adapter_bundle
 from graphadapt.export.adapter_files import check_adapter_file, run_options, write_adapter_file
 from graphadapt.export.bundle_files import read_bundle_files
 from graphadapt.export.calibration import calibrate
 from graphadapt.export.collate import collate, inputs_for
-from graphadapt.export.contract import CONTRACT_FILE, TOLERANCE, FileInfo, read_contract
+from graphadapt.export.contract import CONTRACT_FILE, FileInfo, read_contract
 from graphadapt.export.contract_parts import Calibration
+from graphadapt.export.parity_record import TOLERANCE
 from graphadapt.export.probes import Probes
 from graphadapt.export.reference import Reference
 from graphadapt.export.repeated_runs import ParityPlan
 from graphadapt.export.restate import OpenMaps, restate
+from graphadapt.export.run_bundle import export_compositions
 from graphadapt.export.session import open_session
 from graphadapt.export.verify import verify_bundle
 from graphadapt.freeze import Selection, freeze
 from graphadapt.report.freeze_gap import freeze_run
-from graphadapt.routing.composition import weighted_composition
+from graphadapt.routing.composition import (
+    single_task,
+    uniform_composition,
+    weighted_composition,
+)
 from graphadapt.run import Run
+from graphadapt.serve.predictor import Predictor
 
 QUICK = ParityPlan(repeats=2, batch_sizes=(1, 16), threads=(1,))
 
@@ -114,7 +121,11 @@ def test_every_composition_answers_by_its_own_table(compositions, tiny_run, tmp_
         calibrate(frozen, maps[name])
     blocks = Run.open(tiny_run).inputs.blocks
     found = write_adapter_bundle(
-        calibrated, tmp_path / "b", feature_blocks=blocks, calibration=maps, plan=QUICK
+        calibrated,
+        tmp_path / "b",
+        feature_blocks=blocks,
+        own={name: OwnAnswers(calibration=each) for name, each in maps.items()},
+        plan=QUICK,
     )
     assert {name: part.calibration for name, part in found.compositions.items()} == maps
     assert verify_bundle(tmp_path / "b", QUICK).largest_error <= found.parity.allowed
@@ -127,6 +138,36 @@ def test_every_composition_answers_by_its_own_table(compositions, tiny_run, tmp_
     inputs = inputs_for(found.reads, probes.molecules, probes.features)
     session = open_session(contents["model.onnx"])
     assert np.isnan(session.run(None, inputs)[0]).all()
+
+
+def test_every_composition_says_how_typical_a_molecule_is(tiny_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_measures, "FEWEST_MOLECULES", 10)
+    run, folder = Run.open(tiny_run), tmp_path / "b"
+    names = [task.name for task in run.inputs.tasks]
+    mixes = {"all": uniform_composition(names, names), "one": single_task("greasy", names)}
+    found = export_compositions(run, folder, mixes, tasks=["potency"], plan=QUICK, shown=False)
+    rows = run.dataset.rows("train")
+    assert found.outputs == ("answers", "applicability")
+    assert found.applicability.measure == "none"
+    assert [each.molecules for each in found.applicabilities] == [len(rows)] * 2
+    assert verify_bundle(folder, QUICK).largest_error <= found.parity.allowed
+    smiles = [run.dataset.store.smiles(int(row)) for row in rows]
+    with Predictor(folder) as predictor:
+        figures = [predictor.predict(smiles, composition=mix).applicability for mix in mixes]
+    for figure in figures:
+        assert ((figure >= 0) & (figure <= 1)).all()
+        assert figure.mean() == pytest.approx(0.5, abs=0.05)
+    assert not np.allclose(figures[0], figures[1])
+
+
+def test_what_differs_from_its_merged_form_is_not_written(
+    compositions, tiny_run, tmp_path, monkeypatch
+):
+    blocks = Run.open(tiny_run).inputs.blocks
+    monkeypatch.setattr(adapter_bundle, "_merged_error", lambda *_: 1.0)
+    with pytest.raises(BundleError, match=r"'all' differs from its merged form by 1\.00e\+00"):
+        write_adapter_bundle(compositions, tmp_path / "b", feature_blocks=blocks, plan=QUICK)
+    assert not list(tmp_path.iterdir())
 
 
 def test_selection_makes_the_file_smaller(bundle, compositions):
@@ -158,6 +199,20 @@ def test_what_is_verified_is_what_was_hashed(bundle, tmp_path, monkeypatch):
 
     monkeypatch.setattr(verify, "read_bundle_files", read_then_spoil)
     assert verify_bundle(folder, QUICK).runs
+
+
+def test_an_adapter_file_that_is_cut_short_or_gone_is_named(bundle, tmp_path):
+    folder = tmp_path / "b"
+    shutil.copytree(bundle, folder)
+    path = folder / "1.onnx_adapter"
+    path.write_bytes(path.read_bytes()[:-1])
+    for check in (verify_bundle, Predictor):
+        with pytest.raises(BundleError, match=r"1\.onnx_adapter has [\d,]+ bytes where"):
+            check(folder)
+    path.unlink()
+    for check in (verify_bundle, Predictor):
+        with pytest.raises(BundleError, match=r"1\.onnx_adapter is missing"):
+            check(folder)
 
 
 def test_a_file_that_does_not_fit_is_refused(bundle, tmp_path):

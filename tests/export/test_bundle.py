@@ -11,8 +11,9 @@ from graphadapt.export import bundle as module
 from graphadapt.export import bundle_folder
 from graphadapt.export.bundle import BundleNotes, write_bundle
 from graphadapt.export.bundle_folder import check_target
-from graphadapt.export.contract import BundleContract, FileInfo, Parity
+from graphadapt.export.contract import BundleContract, FileInfo
 from graphadapt.export.contract_parts import Precision
+from graphadapt.export.parity_record import Parity
 from graphadapt.export.probes import PROBES
 from graphadapt.export.reference import Reference
 from graphadapt.export.repeated_runs import ParityPlan, Truth
@@ -67,9 +68,24 @@ def test_a_bundle_is_replaced(frozen, tmp_path):
     folder = tmp_path / "bundle"
     for run in ("first", "second"):
         write_bundle(frozen, folder, notes=BundleNotes(origin={"run": run}))
-        (folder / "note.txt").write_text("mine")
+        for name in ("tuning.json", "9.onnx_adapter", ".tuning.json.7"):
+            (folder / name).write_text("of the bundle before")
     assert BundleContract.from_text((folder / "bundle.json").read_text()).origin["run"] == "second"
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+@pytest.mark.usefixtures("without_export")
+def test_what_the_user_keeps_beside_a_bundle_is_not_removed_with_it(frozen, tmp_path):
+    folder = tmp_path / "bundle"
+    write_bundle(frozen, folder)
+    (folder / "answers.csv").write_text("mine")
+    (folder / ".git").mkdir()
+    with pytest.raises(BundleError, match=r"holds \.git, answers\.csv beside its bundle, .* move"):
+        write_bundle(frozen, folder)
+    assert (folder / "answers.csv").read_text() == "mine"
+    (folder / "answers.csv").unlink()
+    (folder / ".git").rmdir()
+    write_bundle(frozen, folder)
 
 
 def test_nothing_else_is_written_over(frozen, tmp_path, monkeypatch):

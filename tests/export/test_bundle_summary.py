@@ -7,8 +7,9 @@ import pytest
 from graphadapt.data.store import TaskInfo
 from graphadapt.errors import BundleError
 from graphadapt.export.bundle_summary import inspect_bundle
-from graphadapt.export.contract import BundleContract, FileInfo, Parity, read_contract
+from graphadapt.export.contract import BundleContract, FileInfo, read_contract
 from graphadapt.export.contract_parts import Applicability, Bucket, Calibration, Precision
+from graphadapt.export.parity_record import Parity
 from graphadapt.molecules.features import FeatureBlock
 
 

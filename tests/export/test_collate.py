@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphadapt.errors import DataError
+from graphadapt.export.arrays import ARRAYS
 from graphadapt.export.collate import (
     collate,
     inputs_for,
     largest_degree,
 )
-from graphadapt.export.contract import ARRAYS
 from graphadapt.export.joined_graphs import MAX_SLOTS, SILENT
 from graphadapt.export.probes import PROBES
 from graphadapt.molecules.arrays import MoleculeArrays

@@ -7,12 +7,11 @@ import pytest
 
 from graphadapt.data.store import TaskInfo
 from graphadapt.errors import BundleError
+from graphadapt.export.arrays import ANSWERS
 from graphadapt.export.contract import (
-    ANSWERS,
     BUNDLE_FORMAT,
     BundleContract,
     FileInfo,
-    Parity,
     fingerprint,
     is_bundle,
     read_contract,
@@ -25,6 +24,7 @@ from graphadapt.export.contract_parts import (
     Precision,
     bucket_for,
 )
+from graphadapt.export.parity_record import Parity
 from graphadapt.molecules.features import FeatureBlock
 
 
@@ -70,6 +70,7 @@ def test_text_and_back_changes_nothing(contract):
                     parameters=12,
                     largest_error=1e-7,
                     merged_error=2e-7,
+                    applicability=Applicability(measure="mahalanobis", molecules=3),
                 )
             },
             "files": {"model.onnx": FileInfo.of(b"abc"), "0.onnx_adapter": FileInfo.of(b"")},
@@ -144,6 +145,24 @@ def test_own_columns_are_those_that_molecules_must_come_with(contract):
     assert replace(contract, feature_blocks=blocks).own_columns == ("pH", "dose")
 
 
+def test_a_figure_belongs_to_its_composition(contract):
+    own, other = (Applicability(measure="mahalanobis", molecules=count) for count in (3, 4))
+    assert replace(contract, applicability=own).applicabilities == (own,)
+    mixes = {
+        name: Composition(
+            file=name,
+            weights={},
+            parameters=1,
+            largest_error=0.0,
+            merged_error=0.0,
+            applicability=figure,
+        )
+        for name, figure in {"a": own, "b": other}.items()
+    }
+    several = replace(contract, form="adapters", compositions=mixes)
+    assert several.applicabilities == (own, other)
+
+
 def test_the_bound_is_the_larger_of_two(contract):
     parity = replace(contract.parity, float32_error=4e-6)
     assert (parity.allowed, parity.bound, parity.holds) == (1e-5, "1e-05", True)
@@ -185,6 +204,12 @@ def test_any_change_is_noticed(contract, key, value):
 def test_a_text_cut_short_is_damaged(contract):
     with pytest.raises(BundleError, match=r"bundle\.json is cut short or damaged"):
         BundleContract.from_text(contract.to_text()[:-20])
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "1" * 5_000, ""])
+def test_a_text_that_no_reader_can_hold_is_damaged(text):
+    with pytest.raises(BundleError, match=r"bundle\.json is cut short or damaged"):
+        BundleContract.from_text(text)
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"kind": "something else", "format": 1}'])
@@ -286,7 +311,7 @@ def test_the_contract_of_a_folder_is_read_by_its_name(contract, tmp_path):
         read_contract(tmp_path)
     (tmp_path / "bundle.json").unlink()
     (tmp_path / "bundle.json").mkdir()
-    with pytest.raises(BundleError, match=r"bundle\.json is damaged"):
+    with pytest.raises(BundleError, match=r"bundle\.json cannot be read: Is a directory"):
         read_contract(tmp_path)
 
 

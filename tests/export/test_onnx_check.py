@@ -9,8 +9,15 @@ from onnx import TensorProto, helper
 
 from graphadapt.data.store import TaskInfo
 from graphadapt.errors import BundleError
-from graphadapt.export.contract import OPSET, BundleContract, FileInfo, Parity
-from graphadapt.export.onnx_check import check_against, check_model, count_numbers, metadata_of
+from graphadapt.export.contract import OPSET, BundleContract, FileInfo
+from graphadapt.export.onnx_check import (
+    ALLOWED_OPERATORS,
+    check_against,
+    check_model,
+    count_numbers,
+    metadata_of,
+)
+from graphadapt.export.parity_record import Parity
 
 
 def floats(name, *values):
@@ -24,12 +31,18 @@ LAST = helper.make_tensor("last", TensorProto.INT64, [1], [1])
 
 
 def model_of(
-    nodes=(CAST, COLUMN), weights=(LAST,), *, opset=OPSET, shape=("atoms",), output="answers"
+    nodes=(CAST, COLUMN),
+    weights=(LAST,),
+    *,
+    opset=OPSET,
+    shape=("atoms",),
+    output="answers",
+    kind=TensorProto.INT64,
 ):
     graph = helper.make_graph(
         nodes,
         "graph",
-        [helper.make_tensor_value_info("atom_graph", TensorProto.INT64, shape)],
+        [helper.make_tensor_value_info("atom_graph", kind, shape)],
         [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["graphs", 1])],
         weights,
     )
@@ -71,6 +84,50 @@ def function():
     return model
 
 
+def training():
+    model = model_of()
+    model.training_info.add().algorithm.initializer.append(floats("head.other", 1.0))
+    return model
+
+
+ALWAYS = helper.make_tensor("always", TensorProto.BOOL, [], [True])
+
+
+def value(name, kind=TensorProto.FLOAT, shape=("atoms",)):
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def branching():
+    sides = [
+        helper.make_graph([helper.make_node(kind, ["cast"], ["side"])], kind, [], [value("side")])
+        for kind in ("Relu", "Sigmoid")
+    ]
+    node = helper.make_node(
+        "If", ["always"], ["scaled"], then_branch=sides[0], else_branch=sides[1]
+    )
+    return scaled(node, weights=[ALWAYS])
+
+
+def looping():
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["go_on"]),
+            helper.make_node("Add", ["x", "x"], ["twice"]),
+        ],
+        "body",
+        [value("step", TensorProto.INT64, ()), value("go", TensorProto.BOOL, ()), value("x")],
+        [value("go_on", TensorProto.BOOL, ()), value("twice")],
+    )
+    node = helper.make_node("Loop", ["times", "always", "cast"], ["scaled"], body=body)
+    return scaled(node, weights=[helper.make_tensor("times", TensorProto.INT64, [], [3]), ALWAYS])
+
+
+def scattering(reduction):
+    node = helper.make_node("ScatterND", ["cast", "place", "more"], ["scaled"], reduction=reduction)
+    place = helper.make_tensor("place", TensorProto.INT64, [1, 1], [0])
+    return scaled(node, weights=[place, floats("more", 1.0)])
+
+
 def replaceable():
     model = scaled(helper.make_node("Mul", ["cast", "w"], ["scaled"]), weights=[floats("w", 2.0)])
     model.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [1]))
@@ -90,6 +147,24 @@ def replaceable():
             ),
             r"holds ScatterElements; only .* are safe",
         ),
+        (scattering("none"), "holds ScatterND; only .* are safe"),
+        (scattering("add"), "holds ScatterND; only .* are safe"),
+        (branching(), "holds If; only .* are safe"),
+        (looping(), "holds Loop; only .* are safe"),
+        (
+            scaled(
+                helper.make_node("Constant", [], ["two"], value=floats("two", 2.0)),
+                helper.make_node("Mul", ["cast", "two"], ["scaled"]),
+                weights=[],
+            ),
+            "holds Constant; only .* are safe",
+        ),
+        (
+            model_of((CAST, COLUMN, helper.make_node("Relu", ["cast"], ["spare"]))),
+            "nothing reads spare, which the exported model computes",
+        ),
+        (model_of(kind=TensorProto.INT32), "atom_graph .* is of type INT32, not int64"),
+        (training(), "invalid|holds a graph to train by, which nobody counts"),
         (
             scaled(
                 helper.make_node("Add", ["w", "w"], ["twice"]),
@@ -163,6 +238,25 @@ def test_a_model_of_another_number_of_columns_is_refused(contract):
     two = replace(contract, tasks=(*contract.tasks, TaskInfo("toxic", "binary")))
     with pytest.raises(BundleError, match="answers 1 tasks, the contract 2"):
         check_against(signed(two), two)
+
+
+def test_another_operator_set_than_the_contract_s_is_refused(contract):
+    with pytest.raises(BundleError, match="is of operator set 18, the contract says 17"):
+        check_against(signed(contract), replace(contract, opset=17))
+
+
+def test_no_operator_that_writes_to_an_index_or_branches_is_allowed():
+    """Of all that ONNX has: by name, and by what takes a graph."""
+    schemas = onnx.defs.get_all_schemas()
+    branching = {
+        each.name
+        for each in schemas
+        if any(a.type == onnx.defs.OpSchema.AttrType.GRAPH for a in each.attributes.values())
+    }
+    assert branching >= {"If", "Loop", "Scan"}
+    writing = {each.name for each in schemas if "Scatter" in each.name}
+    assert writing >= {"ScatterND", "ScatterElements"}
+    assert not ALLOWED_OPERATORS & (branching | writing)
 
 
 def test_numbers_that_nobody_stated_are_refused(contract):

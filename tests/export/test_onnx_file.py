@@ -5,10 +5,12 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+from graphadapt.errors import BundleError
+from graphadapt.export.arrays import ARRAYS
 from graphadapt.export.collate import collate
-from graphadapt.export.contract import ARRAYS, OPSET
+from graphadapt.export.contract import OPSET
 from graphadapt.export.onnx_check import ALLOWED_OPERATORS, count_numbers
-from graphadapt.export.onnx_file import write_onnx
+from graphadapt.export.onnx_file import _check_pruned, write_onnx
 from graphadapt.export.probes import Probes
 from graphadapt.export.restate import restate
 
@@ -58,6 +60,16 @@ def test_the_file_holds_as_many_numbers_as_the_network(exported):
     tensors = exported.plain.state_dict().values()
     held = sum(tensor.numel() for tensor in tensors if tensor.is_floating_point())
     assert 0 <= count_numbers(onnx.load_from_string(exported.model)) - held <= 2
+
+
+@pytest.mark.parametrize("exported", ["none"], indirect=True)
+def test_a_file_of_more_than_its_network_is_refused(exported):
+    proto = onnx.load_from_string(exported.model)
+    _check_pruned(proto, exported.plain)
+    spare = onnx.numpy_helper.from_array(np.ones((1, 100), np.float32), "head.other")
+    proto.graph.initializer.append(spare)
+    with pytest.raises(BundleError, match=r"holds 10\d numbers that its network does not: heads"):
+        _check_pruned(proto, exported.plain)
 
 
 @pytest.mark.parametrize("exported", ["none"], indirect=True)

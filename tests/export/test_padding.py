@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from graphadapt.errors import DataError
+from graphadapt.export.arrays import ARRAYS
 from graphadapt.export.collate import inputs_for
-from graphadapt.export.contract import ARRAYS
 from graphadapt.export.joined_graphs import SILENT
 from graphadapt.export.padding import BUCKETS, PADDED, pad
 from graphadapt.export.reference import Reference

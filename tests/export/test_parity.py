@@ -11,8 +11,8 @@ import torch
 from graphadapt.data.store import TaskInfo
 from graphadapt.errors import BundleError, ConfigError
 from graphadapt.export import parity, repeated_runs
-from graphadapt.export.contract import TOLERANCE
 from graphadapt.export.parity import prove_parity
+from graphadapt.export.parity_record import TOLERANCE
 from graphadapt.export.probes import PROBES, Probes
 from graphadapt.export.repeated_runs import BATCH_SIZES, ParityPlan, opener, thread_counts
 from graphadapt.molecules.features import FeatureBlock

@@ -11,9 +11,9 @@ from graphadapt.export.bundle import BundleNotes, write_bundle
 from graphadapt.export.bundle_files import read_bundle_files
 from graphadapt.export.calibration import calibrate, fit_calibration
 from graphadapt.export.collate import inputs_for
-from graphadapt.export.contract import TOLERANCE
 from graphadapt.export.contract_parts import Calibration
 from graphadapt.export.isotonic import KNOTS
+from graphadapt.export.parity_record import TOLERANCE
 from graphadapt.export.probability_table import ProbabilityTable
 from graphadapt.export.probes import Probes
 from graphadapt.export.reference import Reference

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from graphadapt.errors import BundleError, ConfigError
-from graphadapt.export import calibration, run_bundle
+from graphadapt.export import calibration, run_bundle, run_measures
 from graphadapt.export.bundle import trace
 from graphadapt.export.calibration import expected_calibration_error
 from graphadapt.export.contract_parts import Calibration
@@ -122,6 +122,20 @@ def test_a_calibration_that_there_is_not_is_refused(word):
         ExportOptions(calibrate=word)
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"form": "onnx"}, r"form='onnx' cannot .* use one of 'merged', 'adapters', 'padded'"),
+        ({"precision": "bf16"}, r"precision='bf16' cannot .* use one of 'fp32', 'fp16', 'int8'"),
+        ({"form": "padded", "precision": "int8"}, "int8 is for CPUs and the padded form for GPUs"),
+        ({"form": "adapters", "precision": "fp16"}, "adapter files are float32; leave"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_before_any_run_is_read(words, message):
+    with pytest.raises(ConfigError, match=message):
+        ExportOptions(**words)
+
+
 @pytest.fixture
 def stray(tiny_run, tmp_path):
     """A run over a frozen backbone whose store is gone."""
@@ -163,7 +177,7 @@ def test_the_figure_is_fitted_on_training_molecules(run, written, tmp_path, monk
     _, frozen = export_run(run, tmp_path / "b", shown=False)
     assert frozen.applicability is None  # 100 training molecules are the least
     assert written[0][1]["notes"].applicability.measure == "none"
-    monkeypatch.setattr(run_bundle, "FEWEST_MOLECULES", 10)
+    monkeypatch.setattr(run_measures, "FEWEST_MOLECULES", 10)
     _, frozen = export_run(run, tmp_path / "b", shown=False)
     rows = torch.from_numpy(run.dataset.rows("train"))
     outputs = frozen.outputs(run.feed.table.gather(rows))
@@ -173,6 +187,21 @@ def test_the_figure_is_fitted_on_training_molecules(run, written, tmp_path, monk
     torch.testing.assert_close(outputs[:, :3], frozen.answers(run.feed.table.gather(rows)))
     options = ExportOptions(applicability=False)
     assert export_run(run, tmp_path / "b", options=options, shown=False)[1].applicability is None
+
+
+def test_compositions_share_the_molecules_of_the_figure(run, monkeypatch):
+    for name, count in {
+        "FEWEST_MOLECULES": 10,
+        "_TRAINING_MOLECULES": 32,
+        "_LEAST_SHARE": 12,
+    }.items():
+        monkeypatch.setattr(run_measures, name, count)
+    for networks, molecules in ((1, 32), (2, 16), (9, 12)):
+        found = run_measures.measure(
+            run, freeze(run.model), method="none", applicability=True, networks=networks
+        )
+        assert found.applicability.molecules == molecules
+        assert found.has_molecules
 
 
 def test_every_composition_is_frozen_and_measured_by_itself(run, written, tmp_path):
@@ -189,6 +218,8 @@ def test_every_composition_is_frozen_and_measured_by_itself(run, written, tmp_pa
     assert named["notes"].selection == {"top_m": 1}
     assert set(named["notes"].metrics["freeze_gaps"]) == set(mixes)
     assert named["notes"].metrics["calibrations"] == {}  # potency is a number
+    assert list(named["own"]) == list(mixes)
+    assert not any(each.calibration for each in named["own"].values())
 
 
 def without_labels(run, part):
@@ -239,6 +270,18 @@ def test_compositions_need_names(run, tmp_path):
     for nameless in ({}, {"": single_task("greasy", ["aromatic", "greasy", "potency"])}):
         with pytest.raises(ConfigError, match="give one or more, and a name to each"):
             export_compositions(run, tmp_path / "b", nameless)
+
+
+def test_where_there_is_nothing_to_switch_nothing_is_measured(run, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("something was measured")
+
+    monkeypatch.setattr(run_bundle, "measure", refuse)
+    run.model.banks = None
+    assert not run.model.sites
+    mixes = {"one": single_task("greasy", [task.name for task in run.inputs.tasks])}
+    with pytest.raises(ConfigError, match="every composition answers alike; export the merged"):
+        export_compositions(run, tmp_path / "b", mixes)
 
 
 def test_forms_that_do_not_go_together_are_refused(run, tmp_path):

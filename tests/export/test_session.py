@@ -45,6 +45,27 @@ def test_a_silent_fall_back_to_the_cpu_is_an_error(monkeypatch):
     assert open_session(b"", (CPU,)).get_providers() == [CPU]
 
 
+def test_a_provider_may_be_known_only_once_its_libraries_are_loaded(monkeypatch, capsys):
+    known = [CPU]
+
+    def preload():
+        known.insert(0, CUDA)
+        print("a library was not found")
+
+    runtime = SimpleNamespace(
+        __version__="1",
+        get_available_providers=lambda: known,
+        preload_dlls=preload,
+        GraphOptimizationLevel=onnxruntime.GraphOptimizationLevel,
+        SessionOptions=lambda: SimpleNamespace(add_session_config_entry=lambda *_: None),
+        InferenceSession=lambda *_, **__: SimpleNamespace(get_providers=lambda: known),
+    )
+    monkeypatch.setattr(module, "onnx_runtime", lambda: runtime)
+    assert open_session(b"", (CUDA, CPU)).get_providers() == [CUDA, CPU]
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "a library was not found\n")
+
+
 def test_a_model_that_this_runtime_cannot_open_says_why():
     newer = onnx.load_from_string(IDENTITY_MODEL)
     newer.ir_version = 9999

@@ -206,7 +206,12 @@ def test_nothing_is_written_over_and_nothing_from_another_form(repository, bundl
         write_triton(bundle, repository)
     (tmp_path / "file").write_text("x")
     with pytest.raises(BundleError, match="is a file; give a folder"):
-        check_repository(tmp_path / "file")
+        check_repository(tmp_path / "file", bundle)
+    for place in (bundle, bundle / "models", bundle.parent):
+        with pytest.raises(BundleError, match=r"is not empty|lie within each other"):
+            check_repository(place, bundle)
+    with pytest.raises(BundleError, match="lie within each other; give each a folder of its own"):
+        check_repository(tmp_path / "new", tmp_path / "new" / "bundle")
     damaged = tmp_path / "damaged"
     shutil.copytree(bundle, damaged)
     (damaged / "model.onnx").write_bytes(b"")

@@ -19,11 +19,11 @@ from graphadapt.export.contract import (
     OPSET,
     BundleContract,
     FileInfo,
-    Parity,
     fingerprint,
     read_contract,
 )
 from graphadapt.export.onnx_check import metadata_of
+from graphadapt.export.parity_record import Parity
 from graphadapt.export.probes import PROBES, Probes
 from graphadapt.export.repeated_runs import ParityPlan
 from graphadapt.export.verify import verify_bundle
@@ -33,21 +33,27 @@ QUICK = ParityPlan(repeats=2, batch_sizes=(1, 16), threads=(1, 2))
 TASKS = (TaskInfo("atoms", "regression", "1"),)
 
 
-def counting_model(tasks=TASKS, factor=1.0):
-    """Counts a molecule's atoms."""
+def counting_model(tasks=TASKS, factor=1.0, place=None):
+    """Counts a molecule's atoms; with ``place``, those of the molecule at that place alone."""
+    found = "sum" if place is None else "picked"
     nodes = [
         helper.make_node("ReduceSum", ["graph_atoms", "axis"], ["sum"], keepdims=1),
-        helper.make_node("Mul", ["sum", "factor"], ["answers"]),
+        helper.make_node("Gather", ["sum", "place"], ["picked"], axis=0),
+        helper.make_node("Mul", [found, "factor"], ["answers"]),
     ]
+    weights = [
+        helper.make_tensor("axis", TensorProto.INT64, [1], [1]),
+        helper.make_tensor("factor", TensorProto.FLOAT, [1], [factor]),
+        helper.make_tensor("place", TensorProto.INT64, [1], [place or 0]),
+    ]
+    if place is None:
+        del nodes[1], weights[2]
     graph = helper.make_graph(
         nodes,
         "counting",
         [helper.make_tensor_value_info("graph_atoms", TensorProto.FLOAT, ["graphs", "atoms"])],
         [helper.make_tensor_value_info("answers", TensorProto.FLOAT, ["graphs", len(tasks)])],
-        [
-            helper.make_tensor("axis", TensorProto.INT64, [1], [1]),
-            helper.make_tensor("factor", TensorProto.FLOAT, [1], [factor]),
-        ],
+        weights,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
     helper.set_model_props(model, metadata_of(tasks, "merged", 1))
@@ -140,6 +146,22 @@ def test_a_model_of_other_weights_is_found_by_its_answers(bundle):
     write(bundle, counting_model(factor=float("nan")), probes)
     with pytest.raises(BundleError, match="off by inf"):
         verify_bundle(bundle, QUICK)
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        (999, r"fails on molecules to be answered: .*Gather"),
+        (0, "answers are off by inf of their scale"),
+    ],
+)
+def test_a_model_that_fails_or_answers_too_few_is_one_line(bundle, place, message):
+    write(bundle, counting_model(place=place), (bundle / "probes.json").read_bytes())
+    with pytest.raises(BundleError, match=message):
+        verify_bundle(bundle, QUICK)
+    result = CliRunner().invoke(main, ["verify", str(bundle), "--repeats", "1"])
+    assert result.exit_code == 1
+    assert sum(line.startswith("Error: ") for line in result.stderr.splitlines()) == 1
 
 
 def test_a_model_of_other_tasks_is_found_by_what_it_says(bundle):

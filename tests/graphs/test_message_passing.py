@@ -292,8 +292,21 @@ def test_rows_of_a_short_table_may_come_from_a_matrix_product():
     assert one_hot_rows(table, rows[:0]).shape == (0, 3)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("backend", ["auto", "tensor"])
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+needs_cuda_dgl = pytest.mark.skipif(
+    not torch.cuda.is_available() or not dgl_supports("cuda"),
+    reason="needs a GPU, and a DGL that is built for CUDA",
+)
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [
+        pytest.param("auto", marks=needs_gpu),
+        pytest.param("tensor", marks=needs_gpu),
+        pytest.param("dgl", marks=needs_cuda_dgl),
+    ],
+)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_gpu_gives_the_cpus_values_and_gradients(backend, weighted):
     results = []

@@ -1,5 +1,7 @@
 """Stores joined to one stock: whose molecules are read, and which labels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,8 @@ from graphadapt.molecules.features import FeatureBlock
 from graphadapt.pretraining.config import PretrainConfig
 from graphadapt.pretraining.corpus import LABELS, Corpus, join_batches
 from graphadapt.pretraining.sampler import CorpusSampler
+
+COLUMNS = ("atoms", "source", "target", "bond_codes", "graph_of_node", "nodes_per_graph")
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +58,25 @@ def test_a_batch_joins_stores_as_one_table_would(corpus):
         for row in own
     ]
     expected = GraphTable.from_molecules(molecules).gather(torch.arange(5))
-    for name in ("atoms", "source", "target", "bond_codes", "graph_of_node", "nodes_per_graph"):
+    for name in (*COLUMNS, "node_offsets"):
         assert torch.equal(getattr(found.batch, name), getattr(expected, name)), name
     counts = [
         part.store.features(["counts"])[own] for part, own in zip(corpus.parts, rows, strict=True)
     ]
     np.testing.assert_array_equal(found.targets["counts"].numpy(), np.concatenate(counts))
     assert found.targets["counts"].dtype == torch.uint8
+
+
+def test_the_order_of_edges_is_joined_where_every_part_knows_it(corpus):
+    molecules = [corpus.parts[0].store.molecule(row) for row in (3, 0, 5, 1, 2)]
+    whole = GraphTable.from_molecules(molecules, ordered=True)
+    parts = [whole.gather(torch.tensor(rows)) for rows in ([0, 1], [2], [3, 4])]
+    joined, expected = join_batches(parts), whole.gather(torch.arange(5))
+    for name in (*COLUMNS, "node_offsets", "by_target", "edge_offsets"):
+        assert torch.equal(getattr(joined, name), getattr(expected, name)), name
+    parts[1] = replace(parts[1], by_target=None, edge_offsets=None, node_offsets=None)
+    joined = join_batches(parts)
+    assert (joined.by_target, joined.edge_offsets, joined.node_offsets) == (None, None, None)
 
 
 def test_a_store_without_a_row_in_the_batch_is_left_out(corpus):

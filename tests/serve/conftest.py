@@ -10,8 +10,9 @@ from onnx import TensorProto, helper
 
 from graphadapt.data.store import TaskInfo
 from graphadapt.export.adapter_files import write_adapter_file
-from graphadapt.export.contract import OPSET, BundleContract, FileInfo, Parity
+from graphadapt.export.contract import OPSET, BundleContract, FileInfo
 from graphadapt.export.contract_parts import Composition
+from graphadapt.export.parity_record import Parity
 from graphadapt.molecules.features import FeatureBlock
 
 COUNTS = FeatureBlock(kind="counts", size=16)

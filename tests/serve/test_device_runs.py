@@ -216,3 +216,69 @@ def test_a_place_whose_number_was_mixed_up_is_refused(device):
     places[shapes_of(large)] = mixed
     with pytest.raises(ConfigError, match="graph 1 was recorded for"):
         runs.run(large, recurs=True)
+
+
+def test_a_batch_that_is_held_answers_again_without_a_copy(device):
+    runs = DeviceRuns(device, OUTPUTS, WIDTHS)
+    inputs = arrays(2, 3, 5)
+    again = runs.hold(inputs)
+    (place,) = runs._places.values()
+    counts = place.inputs["padded_counts"].array
+    np.testing.assert_array_equal(counts, inputs["padded_counts"])
+    place.outputs["answers"].array[:] = np.nan
+    before = len(place.binding.synchronised)
+    again()
+    found = place.outputs["answers"].array
+    np.testing.assert_array_equal(found, inputs["padded_counts"].sum(axis=1, keepdims=True))
+    assert place.binding.synchronised[before:] == ["out"], "nothing was put in again"
+    assert list(device.recorded) == ["1"]
+
+
+def test_a_session_that_records_nothing_is_never_given_a_number(device):
+    numbers = []
+    device.run_with_iobinding = lambda binding, options: numbers.append(options["gpu_graph_id"])
+    runs = DeviceRuns(device, OUTPUTS, WIDTHS, records=False)
+    for graphs in (1, 4, 1):
+        runs.run(arrays(graphs, 3), recurs=True)
+    assert numbers == ["-1"] * 3
+    assert device.recorded == {}
+
+
+def test_nothing_runs_on_a_device_while_another_session_records(device, monkeypatch):
+    """Two sessions, each with a thread of its own, as several bundles have."""
+    present, met = [], []
+
+    def entering(recorded, run):
+        def enter(binding, options):
+            is_first = options["gpu_graph_id"] not in recorded
+            present.append(is_first)
+            if is_first:
+                met.append(list(present))
+            run(binding, options)
+            present.remove(is_first)
+
+        return enter
+
+    sessions = [Graphs(), Graphs()]
+    for session in sessions:
+        run = entering(session.recorded, session.run_with_iobinding)
+        monkeypatch.setattr(session, "run_with_iobinding", run)
+    runs = [DeviceRuns(session, OUTPUTS, WIDTHS) for session in sessions]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: runs[n % 2].run(arrays(1 + n // 8, 3), recurs=True), range(80)))
+    assert met == [[True]] * 20
+
+
+def test_a_recording_that_fails_leaves_no_place_behind(device):
+    runs, run = DeviceRuns(device, OUTPUTS, WIDTHS), device.run_with_iobinding
+
+    def failing(binding, options):
+        raise RuntimeError("out of memory")
+
+    device.run_with_iobinding = failing
+    with pytest.raises(RuntimeError, match="out of memory"):
+        runs.run(arrays(2, 3), recurs=True)
+    device.run_with_iobinding = run
+    found = runs.run(arrays(2, 3), recurs=True)[0]
+    np.testing.assert_array_equal(found, arrays(2, 3)["padded_counts"].sum(axis=1, keepdims=True))
+    assert len(runs.register) == len(runs._places) == 1

@@ -1,5 +1,6 @@
 """Answers in order, failures alone, and the same on any number of threads."""
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -42,6 +43,108 @@ def test_nothing_readable_and_nothing_at_all_are_answered_too(make_bundle):
     predictor = Predictor(make_bundle())
     assert np.isnan(predictor.predict(["?"]).values).all()
     assert predictor.predict([]).values.shape == (0, 1)
+
+
+def test_one_text_is_not_taken_for_its_letters(make_bundle):
+    predictor = Predictor(make_bundle())
+    with pytest.raises(DataError, match=r"^'CCO' is one text, not a list of them; give \['CCO'\]$"):
+        predictor.predict("CCO")
+    for several in (("CCO", "C"), np.array(["CCO", "C"]), (text for text in ("CCO", "C"))):
+        assert predictor.predict(several).values.tolist() == [[3], [1]]
+
+
+@pytest.mark.parametrize("cache", [0, 9])
+def test_what_is_no_text_fails_alone(make_bundle, cache):
+    predictor = Predictor(make_bundle(), cache=cache)
+    for _ in range(2):
+        found = predictor.predict(["CCO", None, float("nan"), b"CCO", 7, "C"])
+        np.testing.assert_array_equal(found.values[:, 0], [3, *[np.nan] * 4, 1])
+        assert found.failures[1] == "None holds no molecule; give a SMILES text such as 'CCO'"
+
+
+def test_a_molecule_that_is_asked_for_twice_is_answered_twice(make_bundle):
+    folder = make_bundle()
+    expected = [[3], [1], [3], [np.nan], [3]]
+    for cache, counts in ((0, None), (9, (4, 0, 4))):
+        predictor = Predictor(folder, cache=cache)
+        for _ in range(2):
+            found = predictor.predict(["CCO", "C", "OCC", "?", "CCO"])
+            np.testing.assert_array_equal(found.values, expected)
+        assert (predictor.cache and predictor.cache.counts) == counts
+
+
+def test_no_cache_is_a_size_of_nothing(make_bundle):
+    folder = make_bundle()
+    assert Predictor(folder, cache=0).cache is None
+    with pytest.raises(ConfigError, match="a cache of -1 answers cannot work; use 1 or more"):
+        Predictor(folder, cache=-1)
+
+
+def test_what_was_read_is_answered_when_its_folder_is_gone(make_bundle):
+    folder = make_bundle(divisors={"half": 2.0, "third": 3.0})
+    predictor = Predictor(folder)
+    folder.rename(folder.with_name("elsewhere"))
+    assert predictor.predict(["C" * 6]).values.tolist() == [[3]]
+    shutil.rmtree(folder.with_name("elsewhere"))
+    assert predictor.predict(["C" * 6], composition="third").values.tolist() == [[2]]
+    with pytest.raises(BundleError, match="is no folder; give the folder that"):
+        Predictor(folder)
+
+
+def test_predictors_of_one_bundle_do_not_meet(make_bundle):
+    """Neither in their composition and cache, nor when one of them is closed."""
+    folder = make_bundle(divisors={"half": 2.0, "third": 3.0})
+    opened = {mix: Predictor(folder, threads=2, cache=9) for mix in ("half", "third")}
+    divisor = {"half": 2, "third": 3}
+
+    def ask(seed):
+        mix = ("half", "third")[seed % 2]
+        sizes = np.random.default_rng(seed).integers(1, 50, 90).tolist()
+        found = opened[mix].predict(["C" * size for size in sizes], composition=mix)
+        np.testing.assert_array_equal(found.values[:, 0], np.float32(sizes) / divisor[mix])
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(ask, range(12)))
+        opened["half"].close()
+        assert all(pool.map(ask, range(1, 12, 2)))
+    assert opened["third"].cache.counts.by_text
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_closed_predictor_says_so(make_bundle, threads):
+    with Predictor(make_bundle(), threads=threads) as predictor:
+        assert predictor.predict(["C"]).values.tolist() == [[1]]
+    for count in (1, 300):
+        with pytest.raises(ConfigError, match="was closed and answers no more; open the bundle"):
+            predictor.predict(["C"] * count)
+
+
+def test_prepared_arrays_come_with_the_features_that_are_read(make_bundle):
+    predictor = Predictor(make_bundle(("features", "graph_atoms"), (COUNTS, COLUMNS)))
+    molecules = [featurise_smiles("CCO"), featurise_smiles("C")]
+    features = np.ones((2, 18), np.float32)
+    assert predictor.answer(molecules, features).tolist() == [[18, 3], [18, 1]]
+    with pytest.raises(DataError, match=r"of shape \[2, 18\] with 2 molecules; none was given"):
+        predictor.answer(molecules)
+    for wrong in (features[:1], features[:, :5], np.ones((3, 18), np.float32), features[0]):
+        with pytest.raises(DataError, match=r"of shape \[2, 18\] .*; an array of \[[\d, ]+\] was"):
+            predictor.answer(molecules, wrong)
+
+
+def test_a_padded_bundle_asks_for_its_features_too(make_bundle):
+    buckets = (Bucket(atoms=16, slots=4, graphs=4),)
+    reads = ("padded_counts", "features")
+    predictor = Predictor(make_bundle(reads, (COUNTS,), form="padded", buckets=buckets))
+    with pytest.raises(DataError, match=r"of shape \[1, 16\] with 1 molecules; none was given"):
+        predictor.answer([featurise_smiles("C")])
+
+
+def test_a_molecule_that_no_batch_holds_has_no_answer(make_bundle):
+    predictor = Predictor(make_bundle())
+    batches = predictor.arrange([featurise_smiles("CCO")])
+    np.testing.assert_array_equal(predictor.run(batches, 2), [[3], [np.nan]])
+    assert predictor.answer([]).shape == (0, 1)
 
 
 def test_answers_do_not_depend_on_threads_or_batches(make_bundle):

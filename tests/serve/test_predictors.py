@@ -125,5 +125,7 @@ def test_mistakes_are_named(folders):
         several.predict(["C"])
     with pytest.raises(DataError, match="'pH' has 2 values for 1 molecules"):
         several.predict(["C"], {"pH": [1.0, 2.0]})
+    with pytest.raises(DataError, match=r"'CCO' is one text, not a list of them"):
+        several.predict("CCO", names=["atoms"])
     with pytest.raises(ConfigError, match="no bundles to open"):
         Predictors({})

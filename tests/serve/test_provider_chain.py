@@ -1,5 +1,6 @@
 """What a session says of itself decides, and strict mode passes nothing over."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import onnxruntime
@@ -11,29 +12,33 @@ from graphadapt.export import session as session_module
 from graphadapt.export.session import CPU, CUDA, TENSORRT, SessionSettings
 from graphadapt.serve import provider_chain as module
 from graphadapt.serve.provider_chain import device_options, open_chain, provider_chain
+from graphadapt.serve.shape_profile import ShapeProfile
 
 
 class Runtime:
     """An ONNX Runtime of a machine where some of its providers start and others do not.
 
-    As the real one, it opens a session on those behind a provider that cannot start.
+    As the real one, it opens a session on those behind a provider that cannot start, and may know
+    of providers only once their libraries are loaded.
     """
 
     __version__ = "9.9"
     GraphOptimizationLevel = onnxruntime.GraphOptimizationLevel
 
-    def __init__(self, available, starting, raising=()):
+    def __init__(self, available, starting, raising=(), *, hidden=(), refuses_graphs=False):
         self.available, self.starting, self.raising = available, starting, raising
+        self.hidden, self.refuses_graphs = hidden, refuses_graphs
         self.opened, self.asked = [], []
 
     def get_all_providers(self):
         return [TENSORRT, CUDA, CPU]
 
     def get_available_providers(self):
-        return self.available
+        return [name for name in self.available if name not in self.hidden]
 
     def preload_dlls(self):
-        pass
+        print("libcudart was not found")
+        self.hidden = ()
 
     def SessionOptions(self):  # noqa: N802
         return SimpleNamespace(add_session_config_entry=lambda *_: None)
@@ -43,13 +48,19 @@ class Runtime:
         self.asked.append(options)
         if providers[0] in self.raising:
             raise RuntimeError(f"{providers[0]}: no device\nstack")
+        captures = any(each.get("enable_cuda_graph") == "1" for each in provider_options)
+        if self.refuses_graphs and captures:
+            raise RuntimeError("a node has not been partitioned to CUDA")
         self.opened.append((providers, provider_options))
         running = [name for name in providers if name in self.starting]
         return SimpleNamespace(get_providers=lambda: running)
 
 
 @pytest.fixture
-def machine(monkeypatch):
+def machine(monkeypatch, tmp_path):
+    monkeypatch.setenv("GRAPHADAPT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+
     def make(*args, **settings):
         runtime = Runtime(*args, **settings)
         monkeypatch.setattr(session_module, "onnx_runtime", lambda: runtime)
@@ -91,11 +102,41 @@ def test_a_device_keeps_the_rest_of_the_chain_behind_it(machine):
 
 
 @pytest.mark.parametrize("chain", [(TENSORRT,), (TENSORRT, CUDA), (TENSORRT, CPU)])
-def test_tensorrt_keeps_cuda_behind_it_and_captures_alone(machine, chain):
+def test_tensorrt_keeps_cuda_behind_it_and_neither_captures(machine, chain):
     runtime = machine([TENSORRT, CUDA, CPU], {TENSORRT, CUDA, CPU})
-    assert open_chain(b"", chain, graphs=True).providers[0] == TENSORRT
-    options = [{"trt_cuda_graph_enable": "1"}, {"use_tf32": "0", "enable_cuda_graph": "0"}, {}]
-    assert runtime.opened == [([TENSORRT, CUDA, CPU], options)]
+    opened = open_chain(b"", chain, graphs=True, half=True)
+    assert (opened.providers[0], opened.records) == (TENSORRT, False)
+    ((providers, (tensorrt, cuda, cpu)),) = runtime.opened
+    assert providers == [TENSORRT, CUDA, CPU]
+    assert tensorrt["trt_cuda_graph_enable"] == "0", "its one graph would be replayed for all"
+    assert (cuda, cpu) == ({"use_tf32": "0", "enable_cuda_graph": "0"}, {})
+
+
+def test_tensorrt_is_told_the_shapes_and_where_engines_lie(machine, tmp_path):
+    runtime = machine([TENSORRT, CUDA, CPU], {TENSORRT, CUDA, CPU})
+    profile = ShapeProfile({"x": (1, 9)}, {"x": (4, 9)}, {"x": (8, 9)})
+    for model in (b"one", b"other"):
+        open_chain(model, (TENSORRT,), half=True, profile=profile)
+    (_, (first, *_)), (_, (second, *_)) = runtime.opened
+    assert first["trt_profile_min_shapes"] == "x:1x9"
+    assert first["trt_profile_opt_shapes"] == "x:4x9"
+    assert first["trt_profile_max_shapes"] == "x:8x9"
+    assert (first["trt_fp16_enable"], first["trt_engine_cache_enable"]) == ("1", "1")
+    folders = {each["trt_engine_cache_path"] for each in (first, second)}
+    assert len(folders) == 2, "engines are told apart by names of nodes, not by weights"
+    assert all((tmp_path / "cache" / "tensorrt") in Path(each).parents for each in folders)
+
+
+def test_tensorrt_computes_float32_only_without_tf32(machine, monkeypatch):
+    runtime = machine([TENSORRT, CUDA, CPU], {TENSORRT, CUDA, CPU})
+    opened = open_chain(b"", (TENSORRT, CUDA))
+    assert opened.providers[0] == CUDA
+    assert "set NVIDIA_TF32_OVERRIDE=0" in opened.passed_over[0]
+    with pytest.raises(DependencyError, match="--precision fp16"):
+        open_chain(b"", (TENSORRT,), strict=True)
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    assert open_chain(b"", (TENSORRT,)).providers[0] == TENSORRT
+    assert runtime.opened[-1][1][0]["trt_fp16_enable"] == "0"
 
 
 def test_cuda_captures_where_tensorrt_does_not_start(machine):
@@ -104,6 +145,34 @@ def test_cuda_captures_where_tensorrt_does_not_start(machine):
     assert opened.providers == (CUDA, CPU)
     ((providers, (options, _)),) = runtime.opened
     assert (providers, options["enable_cuda_graph"]) == ([CUDA, CPU], "1")
+    assert opened.records
+
+
+@pytest.mark.parametrize(("version", "records"), [("1.29.1", False), ("1.30.0", True)])
+def test_nothing_is_recorded_by_versions_that_replay_it_wrongly(machine, version, records):
+    runtime = machine([CUDA, CPU], {CUDA, CPU})
+    runtime.__version__ = version
+    opened = open_chain(b"", (CUDA,), strict=True, graphs=True)
+    assert (opened.providers, opened.records) == ((CUDA, CPU), records)
+    assert runtime.opened[-1][1][0]["enable_cuda_graph"] == str(int(records))
+    assert len(opened.passed_over) == (not records)
+    if not records:
+        assert "ONNX Runtime 1.29.1 would replay them wrongly" in opened.passed_over[0]
+
+
+def test_a_gpu_that_cannot_record_a_model_still_serves(machine):
+    runtime = machine([CUDA, CPU], {CUDA, CPU}, refuses_graphs=True)
+    opened = open_chain(b"", (CUDA, CPU), graphs=True)
+    assert (opened.providers, opened.records) == ((CUDA, CPU), False)
+    assert "no CUDA graphs are recorded: " in opened.passed_over[0]
+    assert "has not been partitioned" in opened.passed_over[0]
+    assert runtime.opened[-1][1][0]["enable_cuda_graph"] == "0"
+
+
+def test_libraries_are_loaded_before_providers_are_looked_for(machine, capsys):
+    machine([CUDA, CPU], {CUDA, CPU}, hidden=[CUDA])
+    assert open_chain(b"", (CUDA, CPU)).providers == (CUDA, CPU)
+    assert capsys.readouterr().out == "", "results go there"
 
 
 def test_each_provider_has_settings_of_its_own(machine):
@@ -169,6 +238,8 @@ def test_float32_products_are_never_rounded_to_tf32_and_graphs_need_fixed_shapes
     }
     assert device_options((CUDA,), graphs=False)[CUDA]["enable_cuda_graph"] == "0"
     assert device_options((CPU,), graphs=True) == {}
+    behind = device_options((TENSORRT, CUDA), graphs=True)
+    assert behind[CUDA]["enable_cuda_graph"] == behind[TENSORRT]["trt_cuda_graph_enable"] == "0"
 
 
 @pytest.mark.parametrize("settings", [{"threads": 0}, {"threads": 1.5}, {"optimisation": "most"}])

@@ -15,7 +15,14 @@ from graphadapt.serve.bundle_reader import read_bundle
 from graphadapt.serve.predictor import Predictor
 from graphadapt.serve.predictors import Predictors
 from graphadapt.serve.provider_chain import Opened
-from graphadapt.serve.tuning import Tuning, default_tuning, machine, read_tuning, write_tuning
+from graphadapt.serve.tuning import (
+    Tuning,
+    check_keepable,
+    default_tuning,
+    machine,
+    read_tuning,
+    write_tuning,
+)
 
 TUNING = Tuning(
     one=SessionSettings(threads=2, arena=False),
@@ -107,6 +114,8 @@ def change(bundle, **entries):
     ("text", "reason"),
     [
         ("{", "is damaged"),
+        ("[" * 100_000, "is damaged"),
+        ("1" * 5_000, "is damaged"),
         ("[]", "was not written by graphadapt"),
         ('{"kind": "other"}', "was not written by graphadapt"),
     ],
@@ -129,6 +138,25 @@ def test_a_changed_or_newer_or_impossible_tuning_is_left_aside(tuned):
     assert "is of format 2, this graphadapt reads 1" in read_tuning(tuned).aside
     change(tuned, format=1, tuning={"workers": 0})
     assert "is damaged" in read_tuning(tuned).aside
+
+
+@pytest.mark.parametrize("entries", [{"machine": []}, {"tuning": 3}, {"machine": None}])
+def test_a_tuning_that_another_program_wrote_is_left_aside(tuned, entries):
+    change(tuned, **entries)
+    assert "says nothing of a machine, or of settings" in read_tuning(tuned).aside
+    change(tuned, machine=machine(), tuning={}, model=7)
+    assert "was measured with another model" in read_tuning(tuned).aside
+    change(tuned, model=tuned.sha256)
+    assert "is damaged: one is missing" in read_tuning(tuned).aside
+
+
+def test_a_folder_that_is_read_only_is_named_before_the_work(tuned, monkeypatch):
+    check_keepable(tuned)
+    monkeypatch.setattr("os.access", lambda place, mode: False)
+    with pytest.raises(
+        ConfigError, match=r"read-only .* so tuning\.json cannot be kept there; tune"
+    ):
+        check_keepable(tuned)
 
 
 def test_the_machine_is_named_in_full():

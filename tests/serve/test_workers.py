@@ -77,6 +77,14 @@ def test_closing_the_workers_answers_what_is_in_flight():
     assert [first, *results] == list(range(6))
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_closed_workers_take_nothing_new(threads):
+    workers = Workers(threads)
+    workers.close()
+    with pytest.raises(ConfigError, match="was closed and answers no more"):
+        list(workers.each([Call(lambda: 1)]))
+
+
 def test_several_threads_share_the_workers():
     workers, found = Workers(2), {}
 

@@ -66,7 +66,7 @@ def device_kernels(monkeypatch):
     kernels = TensorKernels(waits=False)
     for module in (
         *("backbone.network", "backbone.neural_fingerprint", "prior.propagation"),
-        *("prior.attention", "trainer.fine_tuning"),
+        *("prior.attention", "trainer.capturable"),
     ):
         name = f"graphadapt.{module}.message_kernels"
         monkeypatch.setattr(name, lambda name, device: kernels)

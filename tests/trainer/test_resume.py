@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -67,11 +68,36 @@ def assert_same_outcome(folder: Path, other: Path) -> None:
     assert different == []
 
 
+def assert_resumes_to(folder: Path, other: Path) -> None:
+    Run.open(folder, "none").train(resume=True, shown=False)
+    assert_same_outcome(folder, other)
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tiny_store, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "run"
     Run.create(settings(tiny_store), folder).train(shown=False)
     return folder
+
+
+@pytest.fixture
+def stop_run(monkeypatch):
+    """Begin a run that the user stops during a step, which is counted from 0."""
+    loss = FineTuning.loss
+
+    def stop(config: RunConfig, folder: Path, step_of: Callable[[int], int] = lambda _: 0) -> str:
+        def loss_while_the_user_stops(self, step, workers):
+            if step == step_of(self.steps_per_epoch):
+                signal.raise_signal(signal.SIGINT)
+            return loss(self, step, workers)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(FineTuning, "loss", loss_while_the_user_stops)
+            with pytest.raises(Interrupted) as stopped:
+                Run.create(config, folder).train(shown=False)
+        return str(stopped.value)
+
+    return stop
 
 
 def start_command(folder: Path, *more: str) -> subprocess.Popen:
@@ -135,44 +161,22 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tiny_store, tmp_path, uninterrupted)
     assert process.returncode == 130, errors
     assert "train --resume" in errors
     assert "Traceback" not in errors
-    Run.open(folder, "none").train(resume=True, shown=False)
-    assert_same_outcome(folder, uninterrupted)
+    assert_resumes_to(folder, uninterrupted)
 
 
 def test_a_stop_inside_an_epoch_keeps_the_epochs_mean_loss(
-    tiny_store, tmp_path, uninterrupted, monkeypatch
+    tiny_store, tmp_path, uninterrupted, stop_run
 ):
-    loss = FineTuning.loss
-
-    def loss_of_a_step_during_which_the_user_stops(self, step, workers):
-        signal.raise_signal(signal.SIGINT)
-        return loss(self, step, workers)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(FineTuning, "loss", loss_of_a_step_during_which_the_user_stops)
-        with pytest.raises(Interrupted, match="after step 1"):
-            Run.create(settings(tiny_store), tmp_path / "run").train(shown=False)
-    Run.open(tmp_path / "run", "none").train(resume=True, shown=False)
-    assert_same_outcome(tmp_path / "run", uninterrupted)
+    assert stop_run(settings(tiny_store), tmp_path / "run") == "stopped after step 1"
+    assert_resumes_to(tmp_path / "run", uninterrupted)
 
 
 @pytest.mark.parametrize("epoch", [0, 1])
 def test_a_stop_at_an_epochs_last_step_keeps_its_validation(
-    tiny_store, tmp_path, uninterrupted, monkeypatch, epoch
+    tiny_store, tmp_path, uninterrupted, stop_run, epoch
 ):
-    loss = FineTuning.loss
-
-    def loss_with_a_stop_at_the_last_step(self, step, workers):
-        if step + 1 == (epoch + 1) * self.steps_per_epoch:
-            signal.raise_signal(signal.SIGINT)
-        return loss(self, step, workers)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(FineTuning, "loss", loss_with_a_stop_at_the_last_step)
-        with pytest.raises(Interrupted):
-            Run.create(settings(tiny_store), tmp_path / "run").train(shown=False)
-    Run.open(tmp_path / "run", "none").train(resume=True, shown=False)
-    assert_same_outcome(tmp_path / "run", uninterrupted)
+    stop_run(settings(tiny_store), tmp_path / "run", lambda steps: (epoch + 1) * steps - 1)
+    assert_resumes_to(tmp_path / "run", uninterrupted)
 
 
 @pytest.mark.parametrize("epoch", [0, 2])
@@ -191,8 +195,7 @@ def test_a_run_that_ends_while_it_validates_validates_again(
         patch.setattr(Run, "evaluate", evaluate_until_the_machine_fails)
         with pytest.raises(MemoryError):
             Run.create(settings(tiny_store), tmp_path / "run").train(shown=False)
-    Run.open(tmp_path / "run", "none").train(resume=True, shown=False)
-    assert_same_outcome(tmp_path / "run", uninterrupted)
+    assert_resumes_to(tmp_path / "run", uninterrupted)
 
 
 def test_a_checkpoint_of_another_model_is_told_by_a_few_names(tiny_store, tmp_path, uninterrupted):
@@ -207,8 +210,7 @@ def test_a_checkpoint_of_another_model_is_told_by_a_few_names(tiny_store, tmp_pa
 def test_a_run_killed_before_its_first_checkpoint_begins_anew(tiny_store, tmp_path, uninterrupted):
     Run.create(settings(tiny_store), tmp_path / "run")
     (tmp_path / "run" / "metrics.jsonl").write_text('{"epoch": 0, "step": 3}\n')
-    Run.open(tmp_path / "run", "none").train(resume=True, shown=False)
-    assert_same_outcome(tmp_path / "run", uninterrupted)
+    assert_resumes_to(tmp_path / "run", uninterrupted)
 
 
 def test_its_folder_may_be_given_to_another_run(tiny_store, tmp_path, uninterrupted):
@@ -238,28 +240,18 @@ def test_opening_an_untrained_run_says_what_is_missing(tiny_store, tmp_path):
 
 
 def test_a_store_that_was_prepared_anew_is_noticed_if_it_differs(
-    tiny_store, tmp_path, uninterrupted, monkeypatch
+    tiny_store, tmp_path, uninterrupted, stop_run
 ):
     store, folder = tmp_path / "store", tmp_path / "run"
     shutil.copytree(tiny_store, store)
-    loss = FineTuning.loss
-
-    def loss_of_a_step_during_which_the_user_stops(self, step, workers):
-        signal.raise_signal(signal.SIGINT)
-        return loss(self, step, workers)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(FineTuning, "loss", loss_of_a_step_during_which_the_user_stops)
-        with pytest.raises(Interrupted):
-            Run.create(settings(store), folder).train(shown=False)
+    stop_run(settings(store), folder)
     labels = (store / "labels.npy").read_bytes()
     np.save(store / "labels.npy", np.load(store / "labels.npy") + 1)
     with pytest.raises(CheckpointError, match="other data than its settings name now") as refused:
         Run.open(folder, "none").train(resume=True, shown=False)
     assert "\n" not in str(refused.value)
     (store / "labels.npy").write_bytes(labels)
-    Run.open(folder, "none").train(resume=True, shown=False)
-    assert_same_outcome(folder, uninterrupted)
+    assert_resumes_to(folder, uninterrupted)
 
 
 def test_a_checkpoint_without_a_mark_of_its_data_goes_on(tiny_store, tmp_path, uninterrupted):

@@ -1,0 +1,228 @@
+"""One row of a comparison of starts: how it is measured, and by what it is known again."""
+
+import argparse
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from frozen_probe import embed, linear_probe
+from pretraining_starts import Start, adapter_sites
+
+from graphadapt.assemble import ModelInputs, assemble
+from graphadapt.backbone.layered import LayeredBackbone
+from graphadapt.config import RunConfig
+from graphadapt.data.bundled import BUNDLED, open_store
+from graphadapt.data.dataset import Dataset
+from graphadapt.data.load import load_source
+from graphadapt.data.prepare import prepare
+from graphadapt.data.store import is_store
+from graphadapt.data.store_digest import store_digest
+from graphadapt.freeze import reestimate_backbone_norms
+from graphadapt.graphs.batch import GraphTable
+from graphadapt.objective.metrics import evaluate_tasks
+from graphadapt.readout.scaling import TargetScaling
+from graphadapt.relation.build import build_relation
+from graphadapt.run import Run
+from graphadapt.trainer.checkpoint import load_state
+from graphadapt.trainer.run_folder import BEST, LAST
+from graphadapt.trainer.start_weights import model_tensors
+
+__all__ = ["ADAPTERS", "FULL", "PROBE", "Case", "is_outdated", "is_row_of"]
+
+PROBE, ADAPTERS, FULL = "probe", "adapters", "full"
+
+NORM_BATCH, NORM_BATCHES = 256, 16
+"""Size and number of the batches that settle the norms of a random network."""
+
+
+@dataclass
+class Case:
+    """A start on a set by a way, with a seed."""
+
+    start: Start
+    place: str
+    """Of the set: its name, or a store's folder."""
+
+    seed: int
+    way: str
+    options: argparse.Namespace
+
+    @property
+    def set_name(self) -> str:
+        return Path(self.place).name
+
+    @property
+    def title(self) -> str:
+        """What a line of progress calls it."""
+        return f"{self.start.name}, {self.set_name}, {self.way}, seed {self.seed}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the figures beside start, set and seed; of a probe, nothing does."""
+        options = self.options
+        if self.way == PROBE:
+            return {}
+        names = ("sites", "adapters", "rank") if self.way == ADAPTERS else ("dropout",)
+        return {
+            "epochs": options.set_epochs.get(self.set_name, options.epochs),
+            **{name: getattr(options, name) for name in ("patience", "batch_size", "precision")},
+            **{name: getattr(options, name) for name in names},
+        }
+
+    @cached_property
+    def head(self) -> dict[str, Any]:
+        """The columns by which the row is known again."""
+        return {
+            "start": self.start.name,
+            "set": self.set_name,
+            "way": self.way,
+            "seed": self.seed,
+            "settings": self.settings,
+            "inputs": {"weights": self.start.mark, "data": data_mark(self.store)},
+        }
+
+    @cached_property
+    def store(self) -> str:
+        """A prepared store: as it is named, bundled, or made from the folder of data."""
+        if self.place == BUNDLED:
+            return self.place
+        if is_store(Path(self.place)):
+            return str(Path(self.place).resolve())
+        store = self.options.runs / "stores" / self.place
+        if not is_store(store):
+            prepare(load_source(Path(self.options.data) / "ogb" / self.place), store)
+        return str(store.resolve())
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        return Dataset.select(open_store(self.store), self.config.data, self.seed)
+
+    @property
+    def is_without_chance(self) -> bool:
+        """Whether it is a probe of known weights, and validation is the set's own."""
+        known = self.way == PROBE and not self.start.is_random
+        return known and np.array_equal(self.dataset.split, self.dataset.store.split)
+
+    @property
+    def folder(self) -> Path:
+        """Of the training; another for other settings, weights or data."""
+        name = "-".join(str(self.head[part]) for part in ("start", "set", "way", "seed"))
+        digest = hashlib.sha256(json.dumps(self.head, sort_keys=True).encode()).hexdigest()
+        return self.options.runs / f"{name}-{digest[:8]}".replace(" ", "-")
+
+    @property
+    def config(self) -> RunConfig:
+        """The run, whatever its network is; the same for all starts."""
+        options, full = self.options, self.way == FULL
+        return RunConfig().with_settings(
+            {
+                "data.store": self.store,
+                "backbone.train": "all" if full else "frozen",
+                "adapters.count": 0 if full else options.adapters,
+                "adapters.rank": options.rank,
+                "objective.reduction": "cell",
+                "sampler.batch_size": options.batch_size,
+                "sampler.neighbourhood": 0.0,
+                "sampler.random": 0.0,
+                "trainer.epochs": self.settings.get("epochs", options.epochs),
+                "trainer.patience": options.patience,
+                "trainer.weight_decay": 0.0,
+                "trainer.warmup": 0.1,
+                "trainer.device": options.device,
+                "trainer.precision": options.precision,
+                "trainer.seed": self.seed,
+            }
+        )
+
+    def row(self) -> dict[str, Any]:
+        """Measure it: the head, the seconds that it took, and means over tasks on test cells."""
+        if self.way == PROBE:
+            started = time.perf_counter()
+            test = self.probe()
+            return self.head | {"seconds": time.perf_counter() - started, "test": test}
+        test = dict(self.train().evaluate("test").mean)
+        seconds = load_state(self.folder / LAST)["seconds"]  # over all sittings
+        return self.head | {"seconds": seconds, "test": test}
+
+    def network(self) -> LayeredBackbone:
+        """The start; where it stays random, its norms have the training molecules' statistics.
+
+        At random weights without them, sums over atoms would grow from layer to layer, and being
+        pretrained would be worth more than it is.
+        """
+        if self.way == FULL:
+            return self.start.make(self.seed, self.options.dropout)
+        network = self.start.make(self.seed, 0.0)
+        if self.start.is_random:
+            table, random = GraphTable.from_store(self.dataset.store), np.random.default_rng(0)
+            rows = torch.from_numpy(random.permutation(self.dataset.rows("train")))
+            parts = [part for part in rows.split(NORM_BATCH)[:NORM_BATCHES] if len(part) > 1]
+            reestimate_backbone_norms(network, map(table.gather, parts))
+        return network
+
+    def train(self) -> Run:
+        """Train adapters and heads, or all weights; go on where a stopped training was."""
+        config, dataset, folder = self.config, self.dataset, self.folder
+        backbone = self.network()
+        if self.way == ADAPTERS:
+            sites = adapter_sites(backbone, self.options.sites)
+            config = config.with_settings({"adapters.sites": sites})
+        inputs = ModelInputs(dataset.tasks)
+        names = [task.name for task in dataset.tasks]
+        relation = build_relation(
+            config.relation.prior, dataset.labels, dataset.cells("train"), names, self.seed
+        )
+        torch.manual_seed(self.seed)
+        model = assemble(config, inputs, relation.weights, backbone)
+        scaling = TargetScaling.fit(dataset.labels_of("train"), dataset.is_binary)
+        model.scaling.load_state_dict(scaling.state_dict())
+        relations = dict.fromkeys(("prior", "sampler", "regulariser"), relation)
+        run = Run(folder, config, inputs, relations, model)
+        run.__dict__["dataset"] = dataset
+        folder.mkdir(parents=True, exist_ok=True)
+        run.train(resume=True)
+        model.load_state_dict(model_tensors(folder / BEST))
+        return run
+
+    def probe(self) -> dict[str, float]:
+        """Means over tasks on the test cells of a linear answer."""
+        on_gpu = torch.cuda.is_available() and self.options.device != "cpu"
+        table = GraphTable.from_store(self.dataset.store)
+        embedding_GD = embed(self.network(), table, device="cuda" if on_gpu else "cpu")
+        found = evaluate_tasks(
+            linear_probe(embedding_GD, self.dataset),
+            self.dataset.labels,
+            self.dataset.cells("test"),
+            self.dataset.tasks,
+            metric=self.dataset.store.metric,
+            flags=self.dataset.flags,
+        )
+        return dict(found.mean)
+
+
+def is_row_of(row: Mapping[str, Any], case: Case) -> bool:
+    """Whether a saved row is the case's: of the same settings, weights and data."""
+    return all(row.get(name) == value for name, value in case.head.items())
+
+
+def is_outdated(row: Mapping[str, Any], case: Case) -> bool:
+    """Whether a saved row is of weights or data that have been replaced since, as the case shows.
+
+    A row that does not say of which it is, is.
+    """
+    old, new = row.get("inputs", {}), case.head["inputs"]
+    other_weights = row["start"] == case.start.name and old.get("weights") != new["weights"]
+    return other_weights or (row["set"] == case.set_name and old.get("data") != new["data"])
+
+
+@cache
+def data_mark(store: str) -> str:
+    """Tells what a store holds from what another of the same name does."""
+    return store_digest(open_store(store))
