@@ -19,7 +19,6 @@ costs is the first call of a pair less the second.
 """
 
 import argparse
-import os
 import statistics
 import tempfile
 import time
@@ -50,6 +49,7 @@ from graphadapt.export.session import open_session
 from graphadapt.freeze import FrozenModel, freeze
 from graphadapt.graphs.batch import GraphTable
 from graphadapt.model import ComposedModel
+from graphadapt.molecules.process_map import available_cores
 from graphadapt.serve.predictor import Predictor
 
 BARE, MERGED, ADAPTERS, LIVE, EAGER = "bare", "merged", "adapters", "live", "PyTorch"
@@ -130,7 +130,7 @@ def speed_rows(
         cuts = known.batches(size)
         arrays = [whole_inputs(plain, known.molecules[cut]) for cut in cuts]
         found, answers = {}, dict[str, Any]()
-        for threads in sorted({1, len(os.sched_getaffinity(0))}):
+        for threads in sorted({1, available_cores()}):
             torch.set_num_threads(threads)
             work = {
                 Way(name, thread_setting(threads)): onnx_work(file, arrays, threads)

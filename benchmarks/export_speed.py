@@ -15,7 +15,6 @@ PyTorch's also over its two message-passing kernels and over what is compiled.
 """
 
 import argparse
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +36,7 @@ from graphadapt.export.restate import restate
 from graphadapt.freeze import FrozenModel
 from graphadapt.graphs.batch import GraphBatch, GraphTable
 from graphadapt.molecules.features import FeatureBlock
+from graphadapt.molecules.process_map import available_cores
 from graphadapt.serve.predictor import Predictor
 
 BUNDLE = "bundle"
@@ -114,7 +114,7 @@ def timed_rows(
     engines: Engines, samples: dict[int, Sample], blocks: int
 ) -> Iterator[dict[str, Any]]:
     """Every stage at every batch size: all ways, then each peer beside the bundle."""
-    cores = len(os.sched_getaffinity(0))
+    cores = available_cores()
     predictors = {
         threads: Predictor(engines.bundle, threads=threads) for threads in sorted({1, cores})
     }

@@ -26,7 +26,7 @@ from typing import Any, Protocol
 import numpy as np
 from gpu_arrays import Arrays
 from gpu_carried import CarriedBundle
-from gpu_plan import SuitePlan
+from gpu_plan import COPIED, HELD, SuitePlan
 from measure import alternate
 from numpy.typing import NDArray
 
@@ -39,10 +39,9 @@ from graphadapt.serve.engine import Engine
 from graphadapt.serve.provider_chain import open_chain
 from graphadapt.serve.tuning import Tunings, default_tuning
 
-__all__ = ["BARE", "COPIED", "HELD", "OURS", "answer_rows"]
+__all__ = ["BARE", "OURS", "answer_rows"]
 
 OURS, BARE = "graphadapt.serve", "session.run"
-COPIED, HELD = "there and back", "none"
 
 Answers = NDArray[np.floating[Any]]
 
@@ -213,7 +212,7 @@ def largest_error(
 
 
 def one_rows(way: Way, batches: Sequence[Arranged], plan: SuitePlan) -> Iterator[dict[str, Any]]:
-    """Molecules one after the other, a different one with every call."""
+    """Molecules one after the other, another one with every call; in place, one for each shape."""
     copied = cycle(batches)
     work: dict[str, Callable[[], object]] = {COPIED: lambda: way.ask(next(copied))}
     held = [again for batch in batches if (again := way.held(batch)) is not None]

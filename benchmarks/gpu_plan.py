@@ -5,7 +5,10 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-__all__ = ["SuitePlan"]
+__all__ = ["COPIED", "HELD", "SuitePlan"]
+
+COPIED, HELD = "there and back", "none"
+"""Copies of arrays that a time of answers holds beside the runs, as its row says it."""
 
 
 @dataclass(frozen=True, kw_only=True)

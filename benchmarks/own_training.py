@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from graphadapt.config import RunConfig
-from graphadapt.graphs.dgl_bridge import dgl_supports, load_dgl
 from graphadapt.run import Run
 from graphadapt.trainer.checkpoint import save_tensors
 
-__all__ = ["OwnTraining", "save_backbone", "several", "use_threads"]
+__all__ = ["OwnTraining", "save_backbone", "several"]
 
 
 class OwnTraining:
@@ -100,10 +99,3 @@ def several(step: Callable[[], object], steps: int) -> Callable[[], None]:
             step()
 
     return call
-
-
-def use_threads(count: int) -> None:
-    """Compute on that many threads; DGL's kernels have threads of their own."""
-    torch.set_num_threads(count)
-    if dgl_supports("cpu"):
-        load_dgl().utils.set_num_threads(count)

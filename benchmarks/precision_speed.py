@@ -11,7 +11,6 @@ all molecules in one call, from ready arrays and from SMILES.
 """
 
 import argparse
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -31,6 +30,7 @@ from graphadapt.export.run_bundle import ExportOptions, export_run
 from graphadapt.export.validation_loss import metric_losses, score_file
 from graphadapt.freeze import FrozenModel
 from graphadapt.graphs.batch import GraphTable
+from graphadapt.molecules.process_map import available_cores
 from graphadapt.run import Run
 from graphadapt.serve.predictor import Predictor
 
@@ -109,7 +109,7 @@ def batch_rows(
     every, found = torch.arange(len(table)), {}
     ready = [table.gather(every[cut]) for cut in cuts]
     graphs = [partial(lambda batch: batch, batch) for batch in ready]
-    for threads in sorted({1, len(os.sched_getaffinity(0))}):
+    for threads in sorted({1, available_cores()}):
         torch.set_num_threads(threads)
         setting = thread_setting(threads)
         work = eager_ways(frozen, graphs, setting) | half_ways(frozen, graphs, setting)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pretraining import SETS
+from pretraining_case import ADAPTERS, PROBE
 from pretraining_table import settings_text
 from results_checks import (
     GRAPH_ONLY,
@@ -32,7 +33,7 @@ STARTS = (
     "pretrain-gnns gcn",
     "pretrain-gnns graphsage",
 )
-WAYS = ("probe", "adapters")
+WAYS = (PROBE, ADAPTERS)
 
 Row = Mapping[str, Any]
 
@@ -40,7 +41,7 @@ Row = Mapping[str, Any]
 def pretraining(results: Sequence[Results]) -> list[Check]:
     """Adapters alone learn, on the same networks from their two starts; and all the evidence."""
     rows = every_row(results)
-    adapted = [row for row in rows if (row["set"], row["way"]) == (BUNDLED, "adapters")]
+    adapted = [row for row in rows if (row["set"], row["way"]) == (BUNDLED, ADAPTERS)]
     return [*(_beside_random(adapted, name) for name in NETWORKS), _evidence(rows)]
 
 
@@ -88,7 +89,7 @@ def _seeds(rows: Sequence[Row], case: tuple[str, str, str]) -> int:
 
 def _enough(start: str, name: str, way: str) -> int:
     """A probe of known weights is the same each time where validation is the set's own."""
-    is_the_same = way == "probe" and not start.startswith("random") and name != BUNDLED
+    is_the_same = way == PROBE and not start.startswith("random") and name != BUNDLED
     return 1 if is_the_same else SEEDS
 
 

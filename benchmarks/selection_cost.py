@@ -48,6 +48,8 @@ def main() -> None:
     options = parser.parse_args()
     run = Run.open(options.run)
     count = run.config.adapters.count
+    if count < 2:
+        parser.error(f"{options.run} has {count} adapter at each site; half needs 2 or more")
     by_half = Selection(top_m=max(1, count // 2))
     between = [Selection(mass=mass) for mass in MASSES]
     wanted = [Selection()] if options.small else [*ladder(count), *between]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from gpu_plan import COPIED, HELD
 from results_checks import Check, Results, every_row, spread
 
 __all__ = ["gpu_answers", "serve_speed"]
@@ -15,9 +16,6 @@ SHARE = 0.9
 
 GPU_P50_MS, GPU_RATE = 0.3, 1e6
 """On a card of H200's class: most of one molecule, and least a second from arrays in fp16."""
-
-COPIED, HELD = "there and back", "none"
-"""What a time holds beside the runs, as a row says it."""
 
 GPU_BOUNDS = {
     "fp32": "1e-5 of the answers' scale, or twice what PyTorch loses, without TF32",

@@ -30,9 +30,9 @@ class Pass(NamedTuple):
 
 
 def accuracy_rows(plan: Plan, store: GraphStore) -> Iterator[dict[str, Any]]:
-    """A row for each precision but float32, after some steps of full fine-tuning in that.
+    """A row for each precision below float32, on weights that float32 has fine-tuned some steps.
 
-    Nothing is dropped, as other numbers would be in either precision.
+    There is no dropout, as each precision would draw a mask of its own.
     """
     reduced = [precision for precision in plan.precisions if precision != "float32"]
     if not reduced:

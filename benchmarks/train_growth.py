@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from own_training import OwnTraining, use_threads
+from own_training import OwnTraining
 from speed_molecules import write_resampled
 from straight_line import straight_line
 
 from graphadapt.data.store import GraphStore
 from graphadapt.progress import track
+from graphadapt.trainer.threads import use_threads
 
 __all__ = ["growth_rows", "peak_bytes"]
 

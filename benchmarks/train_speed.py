@@ -31,7 +31,6 @@ from typing import Any
 
 import torch
 from measure import machine, markdown_table, save_results
-from own_training import use_threads
 from results_checks import spread
 from speed_molecules import molpcba_sizes, sample_store
 from train_accuracy import accuracy_rows
@@ -42,6 +41,7 @@ from train_plan import Plan
 
 from graphadapt.data.store import GraphStore
 from graphadapt.trainer.precision import resolve_precision
+from graphadapt.trainer.threads import use_threads
 
 __all__ = ["table"]
 

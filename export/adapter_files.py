@@ -103,7 +103,7 @@ def check_adapter_file(path: Path, proto: Any, stated: Composition) -> None:
         BundleError: naming what does not fit.
     """
     try:
-        file = onnx_runtime().AdapterFormat.read_adapter(str(path))  # its values go with it
+        file = onnx_runtime().AdapterFormat.read_adapter(str(path))  # kept: the values lie in it
         held = file.get_parameters()
     except (RuntimeError, ValueError) as error:
         raise BundleError(f"{stated.file} is no ONNX Runtime adapter file: {error}") from error

@@ -112,11 +112,13 @@ def check_model(
     if opsets != {"": OPSET}:
         raise BundleError(f"the exported model needs operator sets {opsets}, not {OPSET}")
     _check_weights(proto)
+    _check_all_read(proto)
+    _check_folded(proto)
     _check_arrays(proto, reads, outputs, form)
 
 
 def _check_weights(proto: onnx.ModelProto) -> None:
-    """All inside, none sparse, all used, and nothing left that could be computed beforehand."""
+    """All inside, and none where :func:`count_numbers` does not look."""
     outside = [
         each.name
         for each in proto.graph.initializer
@@ -127,6 +129,10 @@ def _check_weights(proto: onnx.ModelProto) -> None:
     if proto.graph.sparse_initializer or proto.training_info:
         what = "sparse weights" if proto.graph.sparse_initializer else "a graph to train by"
         raise BundleError(f"the exported model holds {what}, which nobody counts")
+
+
+def _check_all_read(proto: onnx.ModelProto) -> None:
+    """Every weight, and everything that a node computes."""
     fixed = {each.name for each in proto.graph.initializer}
     used = {name for node in proto.graph.node for name in node.input}
     if fixed - used:
@@ -135,6 +141,11 @@ def _check_weights(proto: onnx.ModelProto) -> None:
     idle = [name for node in proto.graph.node for name in node.output if name not in used]
     if idle:
         raise BundleError(f"nothing reads {', '.join(idle)}, which the exported model computes")
+
+
+def _check_folded(proto: onnx.ModelProto) -> None:
+    """Nothing is left that could be computed beforehand."""
+    fixed = {each.name for each in proto.graph.initializer}
     fixed -= {value.name for value in proto.graph.input}
     for node in proto.graph.node:
         foldable = node.op_type != "DequantizeLinear" and all(

@@ -31,7 +31,7 @@ _TRAINING_MOLECULES: Final = 20_000
 """Most that applicability figures are fitted on, those of all compositions together."""
 
 _LEAST_SHARE: Final = 2_000
-"""Most that each of many compositions has, however many they are: enough for 33 quantiles."""
+"""What each composition may use however many share the above: enough for 33 quantiles."""
 
 
 class Measured(NamedTuple):

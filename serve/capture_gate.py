@@ -43,8 +43,9 @@ class CaptureGate:
         with self._changed:
             self._changed.wait_for(lambda: not self._barred)
             self._barred = True
-            self._changed.wait_for(lambda: not self._inside)
-        try:
+        try:  # also of a wait that is interrupted: nobody would pass again
+            with self._changed:
+                self._changed.wait_for(lambda: not self._inside)
             yield
         finally:
             with self._changed:

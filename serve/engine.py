@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from graphadapt.errors import ConfigError
 from graphadapt.export.adapter_files import adapter_paths, run_options
 from graphadapt.export.collate import Inputs
-from graphadapt.export.session import CPU, TENSORRT
+from graphadapt.export.session import CPU, CUDA, TENSORRT
 from graphadapt.serve.bundle_reader import Bundle
 from graphadapt.serve.capture_gate import GATE
 from graphadapt.serve.device_runs import DeviceRuns
@@ -63,10 +63,11 @@ class Engine:
         self._profile: ShapeProfile | None = None
         if TENSORRT in chain:
             self._profile = shape_profile(contract, tunings.device.atoms_per_run)
+        settings = {name: tunings.of(name).many for name in (*chain, CUDA, CPU)}
         opened = open_chain(
             bundle.model,
             chain,
-            {name: tunings.of(name).many for name in chain},
+            settings,
             strict=strict,
             graphs=padded,
             half=contract.precision.name == "fp16",
@@ -78,7 +79,9 @@ class Engine:
         self._many = self._one = opened.session
         self._beyond: Any = None
         if self.providers[0] == TENSORRT:
-            self._beyond = open_chain(bundle.model, self.providers[1:]).session
+            behind = open_chain(bundle.model, self.providers[1:], settings)
+            self._beyond = behind.session
+            self.passed_over += behind.passed_over
         if self.on_cpu and self.tuning.one != self.tuning.many:
             self._one = open_chain(bundle.model, (CPU,), {CPU: self.tuning.one}).session
         self._device: DeviceRuns | None = None

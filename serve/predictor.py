@@ -135,8 +135,8 @@ class Predictor:
 
     def predict(
         self,
-        smiles: Sequence[str],
-        columns: Columns | None = None,
+        smiles: Iterable[str],
+        columns: Mapping[str, Iterable[float]] | None = None,
         *,
         composition: str | None = None,
     ) -> Predictions:
@@ -154,12 +154,12 @@ class Predictor:
             DataError: if a column is missing or not as long as ``smiles``, or that is one text.
             ConfigError: if there is no such composition.
         """
-        smiles = listed_texts(smiles)
-        columns = listed_columns(columns, self.contract.own_columns, len(smiles))
+        texts = listed_texts(smiles)
+        own = listed_columns(columns, self.contract.own_columns, len(texts))
         mix = self._engine.composition(composition)
-        cuts = windows(len(smiles), self._window)
+        cuts = windows(len(texts), self._window)
         parts = (
-            self._part_of_texts(smiles[start:stop], columns_between(columns, start, stop), mix)
+            self._part_of_texts(texts[start:stop], columns_between(own, start, stop), mix)
             for start, stop in cuts
         )
         return Predictions.joined(list(self._answered(parts, mix, alone=len(cuts) == 1)))

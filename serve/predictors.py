@@ -3,7 +3,7 @@
 Shapes: G molecules, T tasks of one bundle.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -96,8 +96,8 @@ class Predictors(Mapping[str, Predictor]):
 
     def predict(
         self,
-        smiles: Sequence[str],
-        columns: Columns | None = None,
+        smiles: Iterable[str],
+        columns: Mapping[str, Iterable[float]] | None = None,
         *,
         names: Sequence[str] | None = None,
         compositions: Mapping[str, str] | None = None,
@@ -116,17 +116,17 @@ class Predictors(Mapping[str, Predictor]):
             DataError: if a column is missing or not as long as ``smiles``, or that is one text.
         """
         mixes = self._mixes(names, compositions or {})
-        smiles = listed_texts(smiles)
-        own = dict.fromkeys(each for name in mixes for each in self[name].contract.own_columns)
-        columns = listed_columns(columns, tuple(own), len(smiles))
-        cuts = windows(len(smiles), WINDOW)
+        texts = listed_texts(smiles)
+        read = dict.fromkeys(each for name in mixes for each in self[name].contract.own_columns)
+        own = listed_columns(columns, tuple(read), len(texts))
+        cuts = windows(len(texts), WINDOW)
         alone = len(cuts) == 1 and len(mixes) == 1
         parts: dict[str, list[Part]] = {name: [] for name in mixes}
         calls = (
             call
             for start, stop in cuts
             for name, part in self._read(
-                mixes, smiles[start:stop], columns_between(columns, start, stop)
+                mixes, texts[start:stop], columns_between(own, start, stop)
             )
             for call in self._calls(name, part, mixes[name], parts, alone=alone)
         )

@@ -72,7 +72,7 @@ def shape_profile(contract: BundleContract, most_atoms: int) -> ShapeProfile:
     return ShapeProfile(
         *(
             {name: _shape(name, lengths, place) for name in contract.reads}
-            for place in range(len(_SLOTS))
+            for place in range(len(ShapeProfile._fields))
         )
     )
 

@@ -61,7 +61,7 @@ def tensorrt_options(
 
 
 def engine_folder(model: bytes) -> Path:
-    """Where the engines of one model are kept: none for another model, or by other versions.
+    """Where the engines of one model are kept, apart from other models' and other versions'.
 
     ONNX Runtime tells engines apart by the names of nodes, not by weights.
     """

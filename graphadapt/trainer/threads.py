@@ -15,7 +15,7 @@ def use_threads(count: int) -> None:
     that may use less time than that is taken at its limit.
     """
     wanted = count or min(torch.get_num_threads(), available_cores())
-    if wanted == torch.get_num_threads():
+    if not count and wanted == torch.get_num_threads():
         return
     torch.set_num_threads(wanted)
     if dgl_supports("cpu"):

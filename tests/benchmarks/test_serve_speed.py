@@ -1,6 +1,7 @@
 import importlib
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -62,7 +63,7 @@ def test_peers_are_looked_for_where_one_says(serving, monkeypatch, tmp_path):
     monkeypatch.delenv("GRAPHADAPT_PEERS", raising=False)
     assert serving.peers_folder(None) is None
     monkeypatch.setenv("GRAPHADAPT_PEERS", "elsewhere")
-    assert str(serving.peers_folder(None)) == "elsewhere"
+    assert serving.peers_folder(None) == Path("elsewhere").absolute()
     assert serving.peers_folder(tmp_path) == tmp_path
     assert serving.Peer.minimol(tmp_path) is None
     assert serving.chemprop_predict(tmp_path, tmp_path) is None

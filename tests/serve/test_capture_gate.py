@@ -1,6 +1,7 @@
 """Who records is alone; everyone else passes side by side."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -22,19 +23,20 @@ def test_many_pass_at_once():
 
 
 def test_who_is_alone_meets_nobody():
-    gate, inside, most = CaptureGate(), [], []
+    gate, inside, met = CaptureGate(), [], []
 
     def enter(number):
         with gate.alone() if number % 5 == 0 else gate.shared():
             inside.append(number)
+            time.sleep(1e-3)  # lets the others in, if the gate does
             if number % 5 == 0:
-                most.append(list(inside))
+                met.append(list(inside))
             inside.remove(number)
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(enter, range(400)))
-    assert len(most) == 80
-    assert all(len(present) == 1 for present in most)
+        list(pool.map(enter, range(200)))
+    assert len(met) == 40
+    assert all(len(present) == 1 for present in met)
 
 
 def test_who_waits_to_be_alone_is_let_in_before_those_that_come_later():
@@ -62,6 +64,21 @@ def test_who_waits_to_be_alone_is_let_in_before_those_that_come_later():
         recording.result(LONG)
         following.result(LONG)
     assert order == ["alone", "later"]
+
+
+def test_a_wait_that_is_interrupted_leaves_the_gate_open(monkeypatch):
+    gate, waits = CaptureGate(), iter((None, KeyboardInterrupt))
+
+    def wait_for(_):
+        if (error := next(waits)) is not None:
+            raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gate._changed, "wait_for", wait_for)
+        with pytest.raises(KeyboardInterrupt), gate.alone():
+            pass
+    with gate.alone():
+        pass
 
 
 def test_an_error_leaves_the_gate_open():

@@ -46,7 +46,7 @@ def test_the_cpu_runs_in_place_only_where_it_is_asked_to(bundle):
 
 
 class Session:
-    """Answers with its own name's length, and says what it was asked."""
+    """Answers with the sum of each row, and keeps the shapes that it was asked."""
 
     def __init__(self, providers):
         self.providers, self.asked = providers, []
@@ -60,12 +60,13 @@ class Session:
 
 
 def test_what_lies_outside_of_tensorrts_range_is_answered_behind_it(bundle, monkeypatch):
-    sessions, asked = [], []
+    sessions, asked, given = [], [], []
 
     def open_chain(model, chain, settings=None, **others):
         sessions.append(Session(chain))
         asked.append(others)
-        return Opened(sessions[-1], tuple(chain), ())
+        given.append(settings)
+        return Opened(sessions[-1], tuple(chain), ("CUDA does not start",) * (len(given) - 1))
 
     within = []
     device = SimpleNamespace(
@@ -84,6 +85,8 @@ def test_what_lies_outside_of_tensorrts_range_is_answered_behind_it(bundle, monk
     assert not asked[0]["half"]
     assert asked[0]["profile"].most == {"padded_counts": (8, 6)}
     assert asked[1] == {}
+    assert given[1].keys() >= {CUDA, CPU}, "with the settings of where it runs"
+    assert opened.passed_over == ("CUDA does not start",)
     for graphs, rows in ((8, 4), (1, 6), (1, 7), (9, 4), (2, 5)):
         inputs = arrays(graphs, rows)
         found = opened.run(inputs, "", alone=True)

@@ -4,7 +4,12 @@ import pytest
 import torch
 
 from graphadapt.backbone.checkpoints import set_trainable
+from graphadapt.backbone.factory import build_backbone
+from graphadapt.config import BackboneConfig
+from graphadapt.data.store import GraphStore
+from graphadapt.graphs.batch import GraphTable
 from graphadapt.run import Run
+from graphadapt.trainer.frozen_layers import FrozenLayers
 
 TOP = {"backbone.train": "frozen", "adapters.sites": ["convolutions.1.expand"]}
 PARTLY = {
@@ -34,6 +39,27 @@ def test_kept_states_train_to_what_states_computed_anew_train_to(tiny_run, tmp_p
     assert anew.feed.frozen.kept is None
     for name, tensor in anew.model.state_dict().items():
         torch.testing.assert_close(kept.model.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"kind": "gin"},
+        {"kind": "gin-virtual-node", "jumping_knowledge": "sum"},
+        {"kind": "neural-fingerprint"},
+    ],
+    ids=lambda network: network["kind"],
+)
+def test_states_kept_in_many_pieces_are_those_of_one_batch(tiny_store, network):
+    table = GraphTable.from_store(GraphStore(tiny_store))
+    backbone = build_backbone(BackboneConfig(layers=2, width=4, **network))
+    frozen = FrozenLayers(backbone, 1, table, "float32")
+    rows = torch.arange(len(table)).flip(0)
+    anew = frozen.state(rows)
+    frozen.keep(batch_size=7, shown=False)
+    recalled = frozen.state(rows)
+    for name in ("nodes", "graphs", "summed"):
+        torch.testing.assert_close(getattr(recalled, name), getattr(anew, name), msg=name)
 
 
 def test_opening_such_a_run_answers_alike_without_kept_states(tiny_run, tmp_path):

@@ -28,13 +28,17 @@ def stores(tiny_store, tmp_path_factory):
 
 @pytest.fixture
 def make(stores, tmp_path, monkeypatch):
-    """Makes a run's learner with every objective that the stores have targets for."""
+    """Makes a run's learner with every objective that the stores have targets for.
+
+    On a CPU, message passing is that which a device could capture.
+    """
     kernels = TensorKernels(waits=False)
-    for module in ("backbone.network", "backbone.neural_fingerprint", "trainer.capturable"):
-        name = f"graphadapt.{module}.message_kernels"
-        monkeypatch.setattr(name, lambda name, device: kernels)
 
     def made(planned, device="cpu", **more):
+        if device == "cpu":
+            for module in ("backbone.network", "backbone.neural_fingerprint", "trainer.capturable"):
+                name = f"graphadapt.{module}.message_kernels"
+                monkeypatch.setattr(name, lambda name, device: kernels)
         config = PretrainConfig().with_settings(
             {
                 "corpus.stores": list(map(str, stores)),
@@ -87,10 +91,23 @@ def test_a_planned_step_reads_what_a_plain_one_does(make):
                 np.testing.assert_array_equal(found.targets[kind], target)
 
 
-def test_batches_have_few_shapes(make):
+def test_batches_have_fewer_shapes_than_sizes(make):
     _, learner = make(True)
-    shapes = {learner.inputs(step, Workers()).shape for step in range(learner.steps_per_epoch)}
-    assert len({bucket for *_, bucket in shapes}) <= 4
+    steps = [learner.inputs(step, Workers()) for step in range(learner.steps_per_epoch)]
+    sizes = {learner.draws.table.size(inputs.tensors[0]) for inputs in steps}
+    assert (len(sizes), len({inputs.shape for inputs in steps})) == (6, 2)
+    assert None not in {inputs.bucket for inputs in steps}
+
+
+def test_a_resumed_run_pads_as_an_uninterrupted_one_does(make):
+    _, whole = make(True, **{"corpus.batch_size": 6})
+    _, resumed = make(True, **{"corpus.batch_size": 6})
+    whole.plan(0, Workers())
+    # Of the second epoch's own sizes, another choice would be made.
+    for step in range(whole.steps_per_epoch, 2 * whole.steps_per_epoch):
+        found, expected = (each.inputs(step, Workers()) for each in (resumed, whole))
+        assert found.bucket == expected.bucket
+        assert torch.equal(found.tensors[0], expected.tensors[0])
 
 
 def test_a_padded_step_has_the_loss_and_gradient_of_a_plain_one(make):

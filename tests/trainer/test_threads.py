@@ -22,7 +22,7 @@ def said(monkeypatch):
 
 @pytest.mark.parametrize(
     ("asked", "cores", "expected"),
-    [(0, 2, None), (0, 64, None), (0, 1, 1), (1, 2, 1), (2, 1, None), (3, 1, 3)],
+    [(0, 2, None), (0, 64, None), (0, 1, 1), (1, 2, 1), (2, 1, 2), (3, 1, 3)],
 )
 def test_a_number_that_is_asked_for_is_taken_else_the_limit_counts(
     said, monkeypatch, asked, cores, expected
