@@ -1,6 +1,7 @@
 """The trade-off of selection as a picture: gap and latency over the adapters' parameters."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ __all__ = ["draw_trade_off"]
 
 _MOST_TASKS = 200
 """Tasks above which no line is drawn for each."""
+
+_SIDES = ({"xytext": (3, 4), "va": "bottom"}, {"xytext": (-3, -4), "va": "top", "ha": "right"})
+"""Where names stand, by turns, so that those of neighbours do not meet."""
 
 
 def draw_trade_off(path: Path, found: Sequence[TradeOff], title: str) -> None:
@@ -53,19 +57,44 @@ def _draw_gap(axis: Any, ranked: Sequence[TradeOff], metric: str) -> None:
         axis.plot(numbers, gaps, color="tab:orange", linewidth=0.6, alpha=0.5)
     means = [each.gap.gap[metric] for each in ranked]
     axis.plot(numbers, means, color="tab:blue", linewidth=2, marker="o", markersize=3)
-    for each, mean in zip(ranked, means, strict=True):
-        axis.annotate(each.rule, (_numbers(each), mean), fontsize=6, **PLAIN)
+    for place, (name, point) in enumerate(_named_points(ranked, means)):
+        side = _SIDES[place % len(_SIDES)]
+        axis.annotate(name, point, textcoords="offset points", fontsize=6, **side, **PLAIN)
     axis.axhline(0.0, color="grey", linewidth=0.5)
-    axis.set_xlabel("numbers in the kept adapters", fontsize=8)
+    axis.margins(x=0.12, y=0.12)
+    _label_numbers(axis)
     axis.set_title(f"{metric}: composed minus frozen", fontsize=9, **PLAIN)
 
 
+def _named_points(
+    ranked: Sequence[TradeOff], means: Sequence[float]
+) -> Iterator[tuple[str, tuple[int, float]]]:
+    """Names and places of the points; rules that keep the same share one."""
+    points = zip(ranked, means, strict=True)
+    for point, some in groupby(points, key=lambda pair: (_numbers(pair[0]), pair[1])):
+        yield ", ".join(each.rule for each, _ in some), point
+
+
+def _label_numbers(axis: Any) -> None:
+    """Few and short marks below, such as 300 k."""
+    from matplotlib.ticker import EngFormatter, MaxNLocator
+
+    axis.xaxis.set_major_locator(MaxNLocator(5))
+    axis.xaxis.set_major_formatter(EngFormatter())
+    axis.tick_params(which="both", labelsize=7)
+    axis.set_xlabel("numbers in the kept adapters", fontsize=8)
+
+
 def _draw_latency(axis: Any, ranked: Sequence[TradeOff]) -> None:
+    from matplotlib.ticker import StrMethodFormatter
+
     numbers = list(map(_numbers, ranked))
     for size in ranked[0].latency:
         times = [each.latency[size] for each in ranked]
         axis.plot(numbers, times, marker="o", markersize=3, label=f"batch {size}")
     axis.set_yscale("log")
-    axis.set_xlabel("numbers in the kept adapters", fontsize=8)
+    for written in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
+        written(StrMethodFormatter("{x:g}"))
+    _label_numbers(axis)
     axis.set_title("milliseconds a run, adapters form", fontsize=9)
     axis.legend(fontsize=7)
