@@ -8,7 +8,6 @@ number of threads, each time with other molecules of the probe set, equal atoms 
 each answer is compared.
 """
 
-import importlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +22,7 @@ from graphadapt.errors import BundleError, ConfigError
 from graphadapt.export.collate import Inputs, inputs_for
 from graphadapt.export.parity_record import TOLERANCE
 from graphadapt.export.probes import Probes
-from graphadapt.export.session import CPU, open_session
+from graphadapt.export.session import CPU, open_session, reason_of, runtime_failures
 from graphadapt.molecules.process_map import available_cores
 from graphadapt.progress import Progress
 
@@ -44,6 +43,9 @@ __all__ = [
 ]
 
 BATCH_SIZES = (1, 16, 32, 64, 256)
+
+_MISFITS = ("Fail", "InvalidArgument", "NotImplemented", "RuntimeException")
+"""What ONNX Runtime raises where a model and its arrays do not go together."""
 
 _DRAWS = 16
 """Different batches of each size; a run takes one of them in turn."""
@@ -141,8 +143,8 @@ def answers_of(
     """
     try:
         found = session.run(list(outputs), inputs, options)
-    except _run_failures() as error:
-        reason = (str(error).splitlines() or ["no reason given"])[0]
+    except runtime_failures(*_MISFITS) as error:
+        reason = reason_of(error)
         raise BundleError(f"the model fails on molecules to be answered: {reason}") from error
     return np.concatenate([each.reshape(len(found[0]), -1) for each in found], axis=1)
 
@@ -197,13 +199,6 @@ def probe_batches(
     for draw in range(min(repeats, _DRAWS)):
         rows = random.choice(eligible, size, replace=size > len(eligible))
         yield rows, inputs_for(reads, *probes.take(rows), merge=draw % 2 == 0)
-
-
-def _run_failures() -> tuple[type[Exception], ...]:
-    """What ONNX Runtime raises where a model and its arrays do not go together."""
-    state = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
-    names = ("Fail", "InvalidArgument", "NotImplemented", "RuntimeException")
-    return tuple(getattr(state, name) for name in names)
 
 
 def share_off(

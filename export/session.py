@@ -19,6 +19,8 @@ __all__ = [
     "load_libraries",
     "onnx_runtime",
     "open_session",
+    "reason_of",
+    "runtime_failures",
 ]
 
 CPU: Final = "CPUExecutionProvider"
@@ -141,6 +143,17 @@ def onnx_runtime() -> Any:
         ) from error
 
 
+def runtime_failures(*names: str) -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises, by its own names; some are no errors that Python knows."""
+    state = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
+    return tuple(getattr(state, name) for name in names)
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of what ONNX Runtime says."""
+    return (str(error).splitlines() or ["no reason given"])[0]
+
+
 def _session_options(runtime: Any, settings: SessionSettings) -> Any:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = settings.threads
@@ -162,17 +175,15 @@ def _opened(
     settings = {"providers": providers, "provider_options": chosen, "enable_fallback": 0}
     try:
         return runtime.InferenceSession(model, options, **settings)
-    except _failures() as error:
-        reason = (str(error).splitlines() or ["no reason given"])[0]
+    except _not_opened() as error:
         what = f"{providers[0]} did not start"
         if providers[0] == CPU:
             what = f"ONNX Runtime {runtime.__version__} cannot open the model"
-        raise DependencyError(f"{what}: {reason}") from error
+        raise DependencyError(f"{what}: {reason_of(error)}") from error
 
 
-def _failures() -> tuple[type[Exception], ...]:
+def _not_opened() -> tuple[type[Exception], ...]:
     """What ONNX Runtime raises where a device, an operator or a version is missing."""
-    state = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
     names = ("EPFail", "EngineError", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf")
-    own = (getattr(state, name) for name in (*names, "NotImplemented", "RuntimeException"))
+    own = runtime_failures(*names, "NotImplemented", "RuntimeException")
     return (RuntimeError, ValueError, *own)

@@ -37,6 +37,12 @@ def contract():
     )
 
 
+def composition(**own):
+    return Composition(
+        file="0", weights={}, parameters=1, largest_error=0.0, merged_error=0.0, **own
+    )
+
+
 def calibrated(held_out):
     return Calibration(
         temperature=2.0,
@@ -59,14 +65,7 @@ def test_the_summary_says_what_calibration_owes_to_chance(contract, tmp_path):
     merged = replace(contract, calibration={"toxic": calibrated(0.15)})
     assert line in summary_of(tmp_path, merged).splitlines()
     mixes = {
-        name: Composition(
-            file="0",
-            weights={},
-            parameters=1,
-            largest_error=0.0,
-            merged_error=0.0,
-            calibration={"toxic": calibrated(held_out)},
-        )
+        name: composition(calibration={"toxic": calibrated(held_out)})
         for name, held_out in (("a", 0.1), ("b", 0.2))
     }
     assert line in summary_of(tmp_path, replace(contract, form="adapters", compositions=mixes))
@@ -82,15 +81,7 @@ def test_the_summary_says_how_typical_validation_is(contract, tmp_path):
     merged = replace(contract, applicability=figures[0])
     assert line.format(2.0) in summary_of(tmp_path, merged).splitlines()
     mixes = {
-        name: Composition(
-            file="0",
-            weights={},
-            parameters=1,
-            largest_error=0.0,
-            merged_error=0.0,
-            applicability=figure,
-        )
-        for name, figure in zip("ab", figures, strict=True)
+        name: composition(applicability=figure) for name, figure in zip("ab", figures, strict=True)
     }
     several = replace(contract, form="adapters", compositions=mixes)
     assert line.format(4.0) in summary_of(tmp_path, several).splitlines()
