@@ -5,9 +5,9 @@
 Starts: `ours NAME` (weights that come with graphadapt, or a package of `graphadapt pretrain`),
 `random NAME` (the same network, untrained), and the GCN and GraphSAGE that `pretrain-gnns` trained
 by context prediction. Ways: `probe` (a linear answer on frozen embeddings), `adapters` (inside the
-frozen network, where `--sites` says, and at the readout), `full` (every weight, plain heads). Of
-the sets under FOLDER and MoleculeACE only training cells train, validation chooses, test is
-reported.
+frozen network, where `--sites` says, and at the readout), `full` (every weight, plain heads).
+Embeddings of frozen networks are standardised, as starts differ in scale by a hundred times. Of the
+sets under FOLDER and MoleculeACE only training cells train, validation chooses, test is reported.
 
 A comparison that was stopped goes on: rows of the same settings, weights and data are kept, and a
 training under way is resumed. Rows of other settings stay in the file beside them.

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from frozen_probe import embed, linear_probe
 from pretraining_starts import Start, adapter_sites
+from standard_embedding import StandardEmbedding
 
 from graphadapt.assemble import ModelInputs, assemble
 from graphadapt.backbone.layered import LayeredBackbone
@@ -38,8 +39,8 @@ __all__ = ["ADAPTERS", "FULL", "PROBE", "Case", "is_outdated", "is_row_of"]
 
 PROBE, ADAPTERS, FULL = "probe", "adapters", "full"
 
-NORM_BATCH, NORM_BATCHES = 256, 16
-"""Size and number of the batches that settle the norms of a random network."""
+SCALE_SAMPLE, SCALE_BATCH = 4096, 512
+"""Training molecules over which embeddings are standardised, and how many at a time."""
 
 
 @dataclass
@@ -152,20 +153,19 @@ class Case:
         return self.head | {"seconds": seconds, "test": test}
 
     def network(self) -> LayeredBackbone:
-        """The start; where it stays random, its norms have the training molecules' statistics.
+        """The start; where it stays as it is, its embeddings are standardised.
 
-        At random weights without them, sums over atoms would grow from layer to layer, and being
-        pretrained would be worth more than it is.
+        A random one that stays has norms that fit the training molecules. They are settled together
+        as one batch: averages over small batches do not fit one another from layer to layer.
         """
         if self.way == FULL:
             return self.start.make(self.seed, self.options.dropout)
         network = self.start.make(self.seed, 0.0)
+        table, random = GraphTable.from_store(self.dataset.store), np.random.default_rng(0)
+        rows = torch.from_numpy(random.permutation(self.dataset.rows("train"))[:SCALE_SAMPLE])
         if self.start.is_random:
-            table, random = GraphTable.from_store(self.dataset.store), np.random.default_rng(0)
-            rows = torch.from_numpy(random.permutation(self.dataset.rows("train")))
-            parts = [part for part in rows.split(NORM_BATCH)[:NORM_BATCHES] if len(part) > 1]
-            reestimate_backbone_norms(network, map(table.gather, parts))
-        return network
+            reestimate_backbone_norms(network, [table.gather(rows)])
+        return StandardEmbedding(network, map(table.gather, rows.split(SCALE_BATCH)))
 
     def train(self) -> Run:
         """Train adapters and heads, or all weights; go on where a stopped training was."""

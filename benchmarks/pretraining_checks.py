@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from pretraining import SETS
@@ -72,19 +73,25 @@ def _evidence(rows: Sequence[Row]) -> Check:
         f"probe and adapters on {len(SETS)} sets, from random weights, ours and two published "
         f"networks: {SEEDS} seeds, or one where nothing is random; whatever they say"
     )
-    wanted = [(start, name, way) for start in STARTS for name in SETS for way in WAYS]
-    full = sum(_seeds(rows, case) >= _enough(*case) for case in wanted)
-    text = f"{full} of {len(wanted)} measured" if rows else "-"
-    return Check(asked, text, True if full == len(wanted) else None)
+    cells = list(product(SETS, WAYS))
+    full = sum(_measured_alike(rows, *cell) for cell in cells)
+    wanted = len(cells) * len(STARTS)
+    text = f"{full} of {wanted} measured" if rows else "-"
+    return Check(asked, text, True if full == wanted else None)
 
 
-def _seeds(rows: Sequence[Row], case: tuple[str, str, str]) -> int:
-    """Of the settings that were measured with most seeds."""
-    own = [row for row in rows if (row["start"], row["set"], row["way"]) == case]
-    seeds: dict[str, set[int]] = {}
-    for row in own:
-        seeds.setdefault(_settings(row), set()).add(row["seed"])
-    return max(map(len, seeds.values()), default=0)
+def _measured_alike(rows: Sequence[Row], name: str, way: str) -> int:
+    """Starts with enough seeds on a set, in the settings that most of them have."""
+    seeds: dict[str, dict[str, set[int]]] = {}
+    for row in rows:
+        if (row["set"], row["way"]) == (name, way):
+            by_start = seeds.setdefault(_settings(row), {})
+            by_start.setdefault(row["start"], set()).add(row["seed"])
+    counts = (
+        sum(len(found.get(start, ())) >= _enough(start, name, way) for start in STARTS)
+        for found in seeds.values()
+    )
+    return max(counts, default=0)
 
 
 def _enough(start: str, name: str, way: str) -> int:

@@ -74,7 +74,7 @@ class CorpusSampler:
             raise ConfigError(f"trainer.seed={seed} is negative; use 0 or above")
         total = sum(shares)
         self._parts = [round(SHARE_UNIT * share / total) for share in shares] or sizes
-        self._orders: dict[tuple[int, int], NDArray[np.int64]] = {}
+        self._orders: list[dict[int, NDArray[np.int64]]] = [{} for _ in sizes]
 
     @property
     def steps_per_epoch(self) -> int:
@@ -122,8 +122,11 @@ class CorpusSampler:
         return np.concatenate(pieces)
 
     def _order(self, store: int, walk: int) -> NDArray[np.int64]:
-        if (store, walk) not in self._orders:
-            self._orders.pop((store, walk - 2), None)
+        """A walk's permutation; a store's last two are kept."""
+        orders = self._orders[store]
+        if walk not in orders:
+            if len(orders) == 2:
+                del orders[next(iter(orders))]
             random = np.random.default_rng([self.seed, store, walk])
-            self._orders[store, walk] = random.permutation(self.rows[store])
-        return self._orders[store, walk]
+            orders[walk] = random.permutation(self.rows[store])
+        return orders[walk]

@@ -1,66 +1,76 @@
-"""What the steps of one epoch read, decided on the host and copied to the device together.
+"""What the steps of an epoch read, decided on the host and copied to the device together.
 
-Shapes: S steps, R rows of all of them, T tasks, G molecules of the table.
+Shapes: S steps, G molecules of the table.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from graphadapt.data.sampler import Draw, TaskSampler
 from graphadapt.graphs.buckets import BatchSize, BucketLadder, UsualBuckets
+from graphadapt.trainer.distributed import Workers
 from graphadapt.trainer.learner import StepInputs
 
-__all__ = ["EpochPlan", "on_device", "sizes_of_batches", "usual_buckets"]
+__all__ = ["Drawn", "EpochPlan", "EpochPlans", "on_device", "sizes_of_batches", "usual_buckets"]
+
+
+class Drawn(NamedTuple):
+    """What a step shows, as the host decides it."""
+
+    rows: NDArray[np.int64]
+    """This process's molecules."""
+
+    molecules: int
+    """Of the whole batch, over all processes."""
+
+    beside: tuple[NDArray[np.generic], ...] = ()
+    """What else the step reads; of one shape in all steps."""
 
 
 class EpochPlan:
-    """Rows, compositions and padded sizes of consecutive steps.
+    """Rows and padded sizes of consecutive steps, and what they read beside.
 
     Sizes are worked out from the molecules' atom and bond counts, which the host has, so that no
     batch's size is ever asked of the device.
 
     Args:
         first: number of the first step.
-        draws: what each step reads, over all processes.
+        drawn: what each step shows.
         sizes_2G: atoms and bonds of every molecule.
         sizing: says what to pad each batch to.
         device: where steps are computed.
-        rank: this process, which takes its part of every draw.
-        world: number of processes.
     """
 
     def __init__(
         self,
         first: int,
-        draws: Sequence[Draw],
+        drawn: Sequence[Drawn],
         sizes_2G: NDArray[np.integer],
         sizing: BucketLadder | UsualBuckets,
         device: torch.device,
-        rank: int = 0,
-        world: int = 1,
     ) -> None:
         self.first = first
-        rows = [TaskSampler.shard(draw.rows, rank, world) for draw in draws]
+        rows = [step.rows for step in drawn]
         self._ends = np.cumsum([len(each) for each in rows]).tolist()
-        rows_R = np.concatenate(rows)
         self._buckets = sizing.buckets(*sizes_of_batches(sizes_2G, rows))
-        self._molecules = [len(draw.rows) for draw in draws]
-        self._rows = on_device(rows_R, device)
-        self._compositions = on_device(np.stack([draw.composition for draw in draws]), device)
+        self._molecules = [step.molecules for step in drawn]
+        self._rows = on_device(np.concatenate(rows), device)
+        besides = zip(*(step.beside for step in drawn), strict=True)
+        self._beside = [on_device(np.stack(each), device) for each in besides]
 
     def __len__(self) -> int:
         return len(self._buckets)
 
     def inputs(self, step: int) -> StepInputs:
-        """What one of the steps reads: rows and the composition, as views of the plan."""
+        """What one of the steps reads: rows, and what is beside them, as views of the plan."""
         place = step - self.first
         start = self._ends[place - 1] if place else 0
         return StepInputs(
-            (self._rows[start : self._ends[place]], self._compositions[place]),
+            (self._rows[start : self._ends[place]], *(each[place] for each in self._beside)),
             self._buckets[place],
             self._molecules[place],
         )
@@ -69,6 +79,57 @@ class EpochPlan:
     def buckets(self) -> Sequence[BatchSize]:
         """The padded size of every step."""
         return self._buckets
+
+
+class EpochPlans:
+    """An endless row of epochs, planned as they are asked for; the last two are kept.
+
+    All are padded to the sizes that suit the first, also where a resumed run begins with a later
+    one, so that it pads as an uninterrupted run does.
+
+    Args:
+        drawn: what a step shows this process.
+        steps_per_epoch: steps that are planned together.
+        batch_size: rows of a whole batch, over all processes.
+        sizes_2G: atoms and bonds of every molecule.
+        device: where steps are computed.
+    """
+
+    def __init__(
+        self,
+        drawn: Callable[[int, Workers], Drawn],
+        steps_per_epoch: int,
+        batch_size: int,
+        sizes_2G: NDArray[np.integer],
+        device: torch.device,
+    ) -> None:
+        self._drawn, self._length = drawn, steps_per_epoch
+        self._batch_size, self._sizes_2G, self._device = batch_size, sizes_2G, device
+        self._plans: dict[int, EpochPlan] = {}
+        self._sizing: UsualBuckets | None = None
+
+    def plan(self, step: int, workers: Workers) -> EpochPlan:
+        """The plan of the epoch that ``step`` belongs to; made unless it is kept."""
+        epoch = step // self._length
+        if epoch not in self._plans:
+            drawn = self._epoch(epoch, workers)
+            if self._sizing is None:
+                first = drawn if epoch == 0 else self._epoch(0, workers)
+                batch = max(1, self._batch_size // workers.world)
+                self._sizing = usual_buckets(self._sizes_2G, [each.rows for each in first], batch)
+            self._plans = dict(list(self._plans.items())[-1:])
+            self._plans[epoch] = EpochPlan(
+                epoch * self._length, drawn, self._sizes_2G, self._sizing, self._device
+            )
+        return self._plans[epoch]
+
+    def inputs(self, step: int, workers: Workers) -> StepInputs:
+        """What a step reads; plans its epoch first if need be."""
+        return self.plan(step, workers).inputs(step)
+
+    def _epoch(self, epoch: int, workers: Workers) -> list[Drawn]:
+        first = epoch * self._length
+        return [self._drawn(step, workers) for step in range(first, first + self._length)]
 
 
 def sizes_of_batches(

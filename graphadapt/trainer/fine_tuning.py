@@ -4,18 +4,18 @@ Shapes: T tasks, P rows of a step.
 """
 
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from graphadapt.data.sampler import Draw, TaskSampler
-from graphadapt.graphs.buckets import UsualBuckets
+from graphadapt.data.sampler import TaskSampler
 from graphadapt.model import ComposedModel
 from graphadapt.objective.metrics import Evaluation
 from graphadapt.objective.total import Objective
 from graphadapt.trainer.capturable import capture_obstacle
 from graphadapt.trainer.distributed import Workers
-from graphadapt.trainer.epoch_plan import EpochPlan, usual_buckets
+from graphadapt.trainer.epoch_plan import Drawn, EpochPlans
 from graphadapt.trainer.feed import Feed
 from graphadapt.trainer.learner import StepInputs, StepLoss
 
@@ -49,8 +49,6 @@ class FineTuning:
         self.objective = objective
         self.score = score
         self.planned = feed.device.type != "cpu" if planned is None else planned
-        self._plans: dict[int, EpochPlan] = {}
-        self._sizing: UsualBuckets | None = None
 
     @property
     def device(self) -> torch.device:
@@ -82,12 +80,10 @@ class FineTuning:
     def inputs(self, step: int, workers: Workers) -> StepInputs:
         """What a step reads: rows ``(P,)`` of this process, and the composition ``(T,)``."""
         if self.planned:
-            self.plan(step, workers)
-            return self._plans[step // self.steps_per_epoch].inputs(step)
-        draw = self.sampler.draw(step)
-        rows_P = torch.from_numpy(self.sampler.shard(draw.rows, workers.rank, workers.world))
-        composition_T = torch.from_numpy(draw.composition).float().to(self.device)
-        return StepInputs((rows_P, composition_T), None, len(draw.rows))
+            return self._epochs.inputs(step, workers)
+        rows, molecules, (composition,) = self._drawn(step, workers)
+        composition_T = torch.from_numpy(composition).to(self.device)
+        return StepInputs((torch.from_numpy(rows), composition_T), None, molecules)
 
     def loss_of(self, inputs: StepInputs, workers: Workers) -> Tensor:
         """The objective on the molecules and tasks of a step."""
@@ -108,31 +104,21 @@ class FineTuning:
         )
 
     def plan(self, step: int, workers: Workers) -> None:
-        """Decide the epoch that ``step`` belongs to, unless that is done; the last two are kept."""
-        epoch = step // self.steps_per_epoch
-        if not self.planned or epoch in self._plans:
-            return
-        draws = self._draws(epoch)
-        if self._sizing is None:
-            # Of the first epoch always, so that a resumed run pads as an uninterrupted one does.
-            self._sizing = self._usual_sizes(draws if epoch == 0 else self._draws(0), workers)
-        self._plans = dict(list(self._plans.items())[-1:])
-        self._plans[epoch] = EpochPlan(
-            epoch * self.steps_per_epoch,
-            draws,
+        """Decide the epoch that ``step`` belongs to, unless that is done."""
+        if self.planned:
+            self._epochs.plan(step, workers)
+
+    @cached_property
+    def _epochs(self) -> EpochPlans:
+        return EpochPlans(
+            self._drawn,
+            self.steps_per_epoch,
+            self.sampler.config.batch_size,
             self.feed.table.sizes,
-            self._sizing,
             self.device,
-            workers.rank,
-            workers.world,
         )
 
-    def _draws(self, epoch: int) -> list[Draw]:
-        first = epoch * self.steps_per_epoch
-        return [self.sampler.draw(first + place) for place in range(self.steps_per_epoch)]
-
-    def _usual_sizes(self, draws: list[Draw], workers: Workers) -> UsualBuckets:
-        """The few sizes that batches are padded to."""
-        batch = max(1, self.sampler.config.batch_size // workers.world)
-        rows = [self.sampler.shard(draw.rows, workers.rank, workers.world) for draw in draws]
-        return usual_buckets(self.feed.table.sizes, rows, batch)
+    def _drawn(self, step: int, workers: Workers) -> Drawn:
+        draw = self.sampler.draw(step)
+        rows = self.sampler.shard(draw.rows, workers.rank, workers.world)
+        return Drawn(rows, len(draw.rows), (draw.composition,))

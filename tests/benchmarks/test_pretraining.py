@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from graphadapt.backbone.protocol import call_linear
 from graphadapt.config import BackboneConfig, DataConfig
 from graphadapt.data.dataset import Dataset
 from graphadapt.data.store import GraphStore
+from graphadapt.graphs.batch import GraphTable
 
 
 @pytest.fixture(autouse=True)
@@ -168,14 +170,15 @@ def test_frozen_starts_keep_their_weights_under_adapters(case):
     made = case()
     run = made.train()
     expected = made.start.make(0, 0.0).state_dict()
-    for name, tensor in run.model.backbone.state_dict().items():
+    for name, tensor in run.model.backbone.network.state_dict().items():
         assert torch.equal(tensor, expected[name]), name
-    assert "convolutions.0.expand" in run.model.sites
+    assert "network.convolutions.0.expand" in run.model.sites
 
 
 def test_adapters_at_the_top_leave_the_layers_below_remembered(case):
     run = case(sites="top").train()
-    assert run.model.sites == ("convolutions.1.expand", "convolutions.1.contract")
+    top = ("network.convolutions.1.expand", "network.convolutions.1.contract")
+    assert run.model.sites == top
     assert run.feed.frozen.layer == 1
     assert run.feed.frozen.kept is not None
 
@@ -203,16 +206,57 @@ def test_sites_are_all_linear_layers_or_those_from_the_last_layer_on():
 def test_norms_of_a_random_start_know_the_training_molecules(case):
     made = case("random", "probe")
     rows = torch.from_numpy(made.dataset.rows("train"))
-    from graphadapt.graphs.batch import GraphTable
-
     batch = GraphTable.from_store(made.dataset.store).gather(rows)
-    network = made.network()
+    network = made.network().network
     assert not any(module.training for module in network.norms)
     seen = []
-    network.norms[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    for norm in network.norms:
+        norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     network.train()
     network(batch)
-    torch.testing.assert_close(network.norms[0].running_var, seen[0].var(dim=0))
+    for norm, input_ND in zip(network.norms, seen, strict=True):
+        torch.testing.assert_close(norm.running_var, input_ND.var(dim=0))
+
+
+def test_embeddings_of_frozen_starts_are_standardised(case):
+    made = case("ours", "probe")
+    table = GraphTable.from_store(made.dataset.store)
+    batch = table.gather(torch.from_numpy(made.dataset.rows("train")))
+    network = made.network()
+    with torch.no_grad():
+        plain_GD, scaled_GD = network.network(batch), network(batch)
+        from_states_GD = network.finish(
+            network.run(network.start(batch), 2, batch), batch, call_linear
+        )
+    expected_GD = (plain_GD - plain_GD.mean(dim=0)) / plain_GD.std(dim=0)
+    torch.testing.assert_close(scaled_GD, expected_GD.clamp(-5, 5))
+    torch.testing.assert_close(from_states_GD, scaled_GD)
+    assert scaled_GD.std(dim=0).max() > 0.9  # not all clipped
+
+
+def test_a_standard_embedding_is_clipped_and_keeps_to_columns_that_vary(case):
+    from standard_embedding import LIMIT, StandardEmbedding
+
+    made = case("ours", "probe")
+    table = GraphTable.from_store(made.dataset.store)
+    rows = torch.from_numpy(made.dataset.rows("train"))
+    network = made.start.make(0, 0.0)
+    with torch.no_grad():  # one column that says nothing
+        network.norms[-1].weight[0] = 0
+        alike = StandardEmbedding(network, [table.gather(rows[:1].expand(3))])
+        found_GD = alike(table.gather(rows))
+    assert torch.isfinite(found_GD).all()
+    assert found_GD[:, 0].abs().max() == 0
+    assert found_GD.abs().max() <= LIMIT
+
+
+def test_layers_of_a_standard_embedding_are_those_of_its_network(case):
+    wrapped = case("ours", "probe").network()
+    names = dict(wrapped.network.named_parameters())
+    assert {n: wrapped.layer_of(f"network.{n}") for n in names} == {
+        n: wrapped.network.layer_of(n) for n in names
+    }
+    assert wrapped.layer_of("center") == wrapped.num_layers == 2
 
 
 def test_a_probe_of_known_weights_on_an_official_split_is_run_once(case):

@@ -284,6 +284,17 @@ def test_the_comparison_of_starts_is_whole_when_every_cell_has_its_seeds(page, s
     assert "| 39 of 40 measured |" in text
 
 
+def test_starts_are_compared_in_settings_that_they_share(page, save):
+    starts = ("random gin-virtual-node", "ours gin-virtual-node", "pretrain-gnns gcn")
+    rows = [
+        {"start": start, "set": "ogbg_molbbbp", "way": "adapters", "seed": seed}
+        | {"settings": {"epochs": epochs}, "test": {"rocauc": 0.7, "ap": 0.1}}
+        for start, epochs in zip(starts, (20, 20, 5), strict=True)
+        for seed in range(3)
+    ]
+    assert "| 2 of 40 measured |" in page(save("pretraining", rows))
+
+
 def test_results_that_no_section_reads_stop_the_page(page, save):
     with pytest.raises(SystemExit, match=r"reads mystery\.json"):
         page(save("mystery", []))

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from graphadapt.config import SamplerConfig
 from graphadapt.data.sampler import TaskSampler
 from graphadapt.graphs.buckets import BatchSize, BucketLadder, UsualBuckets
-from graphadapt.trainer.epoch_plan import EpochPlan, sizes_of_batches
+from graphadapt.trainer.distributed import Workers
+from graphadapt.trainer.epoch_plan import Drawn, EpochPlan, EpochPlans, sizes_of_batches
 
 MOLECULES, TASKS = 60, 4
+CPU = torch.device("cpu")
 
 
 def drawn(seed, batch, first):
@@ -24,13 +26,19 @@ def drawn(seed, batch, first):
     return [sampler.draw(first + step) for step in range(5)], sizes_2G
 
 
+def shown(draws, rank=0, world=1):
+    """What one of the processes is shown of whole draws."""
+    return [
+        Drawn(TaskSampler.shard(draw.rows, rank, world), len(draw.rows), (draw.composition,))
+        for draw in draws
+    ]
+
+
 @given(st.integers(0, 99), st.integers(4, 20), st.integers(0, 9))
 def test_every_process_reads_its_part_of_every_draw(seed, batch, first):
     draws, sizes_2G = drawn(seed, batch, first)
     ladder = BucketLadder.fit(*sizes_2G, batch)
-    plans = [
-        EpochPlan(first, draws, sizes_2G, ladder, torch.device("cpu"), rank, 2) for rank in (0, 1)
-    ]
+    plans = [EpochPlan(first, shown(draws, rank, 2), sizes_2G, ladder, CPU) for rank in (0, 1)]
     for place, draw in enumerate(draws):
         both = [plan.inputs(first + place) for plan in plans]
         rows = [inputs.tensors[0].numpy() for inputs in both]
@@ -45,7 +53,7 @@ def test_every_process_reads_its_part_of_every_draw(seed, batch, first):
 
 def test_steps_of_one_shape_are_told_from_others():
     draws, sizes_2G = drawn(0, 12, 0)
-    plan = EpochPlan(0, draws, sizes_2G, BucketLadder.fit(*sizes_2G, 12), torch.device("cpu"))
+    plan = EpochPlan(0, shown(draws), sizes_2G, BucketLadder.fit(*sizes_2G, 12), CPU)
     assert len(plan) == len(plan.buckets) == 5
     shapes = [plan.inputs(step).shape for step in range(5)]
     alike = [(len(draw.rows), bucket) for draw, bucket in zip(draws, plan.buckets, strict=True)]
@@ -57,7 +65,7 @@ def test_steps_of_one_shape_are_told_from_others():
 @pytest.mark.parametrize("step", [3, 7])
 def test_inputs_are_views_of_the_plan(step):
     draws, sizes_2G = drawn(1, 6, 3)
-    plan = EpochPlan(3, draws, sizes_2G, BucketLadder.fit(*sizes_2G, 6), torch.device("cpu"))
+    plan = EpochPlan(3, shown(draws), sizes_2G, BucketLadder.fit(*sizes_2G, 6), CPU)
     for one, two in zip(plan.inputs(step).tensors, plan.inputs(step).tensors, strict=True):
         assert one.data_ptr() == two.data_ptr()
 
@@ -69,8 +77,47 @@ def test_an_epoch_padded_to_usual_sizes_has_few_shapes():
     nodes_2S = sizes_of_batches(sizes_2G, rows)
     assert nodes_2S.T.tolist() == [sizes_2G[:, own].sum(axis=1).tolist() for own in rows]
     usual = UsualBuckets.fit(ladder, *nodes_2S, 2)
-    plan = EpochPlan(0, draws, sizes_2G, usual, torch.device("cpu"))
+    plan = EpochPlan(0, shown(draws), sizes_2G, usual, CPU)
     assert len({plan.inputs(step).bucket for step in range(5)}) <= 2
     for step, own in enumerate(rows):
         size = BatchSize(*sizes_2G[:, own].sum(axis=1).tolist())
         assert plan.inputs(step).bucket.holds(size)
+
+
+class Asked:
+    """Steps of three an epoch, heavier from epoch to epoch, and which were asked for."""
+
+    def __init__(self):
+        self.steps = []
+
+    def __call__(self, step, workers):
+        self.steps.append(step)
+        rows = np.arange(4, dtype=np.int64) + 4 * (step // 3)
+        return Drawn(rows[workers.rank :: workers.world], len(rows))
+
+    def plans(self):
+        sizes_2G = np.stack([np.arange(1, 61), np.arange(1, 61) * 2])
+        return EpochPlans(self, 3, 4, sizes_2G, CPU)
+
+
+def test_an_epoch_is_planned_once_while_it_is_one_of_the_last_two():
+    asked = Asked()
+    plans = asked.plans()
+    for step in (0, 1, 3, 2, 4):
+        inputs = plans.inputs(step, Workers())
+        assert inputs.tensors[0].tolist() == [4 * (step // 3) + row for row in range(4)]
+        assert inputs.molecules == 4
+    assert asked.steps == [0, 1, 2, 3, 4, 5]
+    plans.inputs(6, Workers())
+    plans.inputs(5, Workers())  # of the last two still
+    assert asked.steps == list(range(9))
+    plans.inputs(0, Workers())
+    assert asked.steps == [*range(9), 0, 1, 2]
+
+
+def test_a_run_that_goes_on_later_pads_as_one_from_the_start_does():
+    whole, resumed = Asked().plans(), Asked().plans()
+    for step in range(6):
+        whole.inputs(step, Workers())
+    for step in range(3, 6):
+        assert resumed.inputs(step, Workers()).bucket == whole.inputs(step, Workers()).bucket
