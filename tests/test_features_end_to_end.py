@@ -16,6 +16,7 @@ SMALL = {
     "features.blocks": "['counts', 'descriptors', 'columns']",
     "features.hidden": "[8]",
     "backbone.kind": "gin",
+    "backbone.weights": "''",
     "backbone.layers": 1,
     "backbone.width": 8,
     "adapters.count": 2,

@@ -18,7 +18,7 @@ def test_running_out_of_memory_is_advice(tiny_store, tmp_path, monkeypatch):
     monkeypatch.setattr(Run, "train", fail)
     done = call(
         "plain", "-o", tmp_path / "run", "--set", f"data.store={tiny_store}",
-        "--set", "backbone.width=8", "--set", "trainer.device=cpu",
+        "--set", "backbone.width=8", "--set", "backbone.weights=''", "--set", "trainer.device=cpu",
     )  # fmt: skip
     assert done.exit_code == 1
     assert "out of memory" in done.output
@@ -35,10 +35,11 @@ def test_running_out_of_memory_is_advice(tiny_store, tmp_path, monkeypatch):
         (["plain", "--set", "trainer.epoch=1"], "did you mean 'epochs'"),
         (["plain", "--set", "trainer.epochs"], "has no value; write it as section.name=value"),
         (["quickstart"], "would keep random weights for good"),
+        (["plain", "--set", "backbone.width=8"], "backbone.weights=''"),
     ],
 )
 def test_a_mistake_is_one_line(arguments, message, tiny_store, tmp_path):
-    store = ["--set", f"data.store={tiny_store}"] if arguments[:1] == ["quickstart"] else []
+    store = ["--set", f"data.store={tiny_store}"]
     done = call(*arguments, *store, "-o", tmp_path / "run")
     assert done.exit_code == 1
     assert message in done.output
