@@ -3,8 +3,8 @@
     python benchmarks/moleculeace.py --runs runs/moleculeace
 
 Four runs, each resumable: `fingerprint` (the peer: no graph, no adapter), `graph` (the preset
-`full-graph`: graphs and plain heads), and the preset `full` on that network, frozen: adapters with
-graphs alone, and with fingerprints.
+`full-graph`: the pretrained network trained whole, plain heads), and the preset `full` on that
+network, frozen: adapters with graphs alone, and with fingerprints.
 """
 
 import argparse

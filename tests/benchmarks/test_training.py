@@ -46,7 +46,7 @@ def small_presets(monkeypatch):
 
 
 def test_moleculeace_and_the_ablation_save_what_they_print(
-    small_presets, monkeypatch, tiny_store, tmp_path, capsys
+    small_presets, small_start, monkeypatch, tiny_store, tmp_path, capsys
 ):
     import moleculeace
     import prior_ablation
