@@ -60,6 +60,7 @@ def test_moleculeace_and_the_ablation_save_what_they_print(
         "graph",
         "full, graph only",
         "full",
+        "graph, random start",
     ]
     assert {"command", "machine", "versions", "seeds"} <= saved.keys()
     printed = capsys.readouterr().out
