@@ -66,15 +66,17 @@ class Case:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides the figures beside start, set and seed; of a probe, nothing does."""
+        """What decides the figures beside start, set and seed."""
         options = self.options
+        frozen = {} if self.way == FULL else {"embedding": "standardised"}
         if self.way == PROBE:
-            return {}
+            return frozen
         names = ("sites", "adapters", "rank") if self.way == ADAPTERS else ("dropout",)
         return {
             "epochs": options.set_epochs.get(self.set_name, options.epochs),
             **{name: getattr(options, name) for name in ("patience", "batch_size", "precision")},
             **{name: getattr(options, name) for name in names},
+            **frozen,
         }
 
     @cached_property

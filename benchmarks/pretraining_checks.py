@@ -74,13 +74,13 @@ def _evidence(rows: Sequence[Row]) -> Check:
         f"networks: {SEEDS} seeds, or one where nothing is random; whatever they say"
     )
     cells = list(product(SETS, WAYS))
-    full = sum(_measured_alike(rows, *cell) for cell in cells)
+    full = sum(_starts_measured_alike(rows, *cell) for cell in cells)
     wanted = len(cells) * len(STARTS)
     text = f"{full} of {wanted} measured" if rows else "-"
     return Check(asked, text, True if full == wanted else None)
 
 
-def _measured_alike(rows: Sequence[Row], name: str, way: str) -> int:
+def _starts_measured_alike(rows: Sequence[Row], name: str, way: str) -> int:
     """Starts with enough seeds on a set, in the settings that most of them have."""
     seeds: dict[str, dict[str, set[int]]] = {}
     for row in rows:

@@ -1,8 +1,8 @@
 """Do the adapters and the prior earn their place? One network and budget, one change at a time.
 
-    python benchmarks/prior_ablation.py --backbone runs/moleculeace/graph-0
-    python benchmarks/prior_ablation.py --backbone runs/moleculeace/graph-0 --sites project \
-        --mixed-sampler
+    python benchmarks/prior_ablation.py --backbone runs/moleculeace/graph-random-start-0
+    python benchmarks/prior_ablation.py --backbone runs/moleculeace/graph-random-start-0 \
+        --sites project --mixed-sampler
 
 Plain heads against adapters whose prior, sampler and regulariser read the relation `identity`,
 `uniform`, `shuffled` or `labels`, on a frozen graph network; differences of test RMSE are paired

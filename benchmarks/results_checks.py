@@ -219,8 +219,8 @@ def beside_everything(rows: Sequence[Mapping[str, Any]], moves: str, least: floa
 
 def growth(rows: Sequence[Mapping[str, Any]]) -> Check:
     asked = (
-        f"time of an epoch and memory on a straight line up to {LARGEST:,} molecules, "
-        f"within {LINEAR:.0%}"
+        f"time of an epoch, reckoned from some of its steps, and memory on a straight line up to "
+        f"{LARGEST:,} molecules, within {LINEAR:.0%}"
     )
     lines = [row for row in rows if "line" in row and row["largest"] >= LARGEST]
     if not lines:

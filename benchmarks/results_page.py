@@ -130,7 +130,7 @@ BENCHMARKS = (
     Benchmark(
         "Do the adapters and the prior earn their place?",
         "prior_ablation*.json",
-        "python benchmarks/prior_ablation.py --backbone runs/moleculeace/graph-0 "
+        "python benchmarks/prior_ablation.py --backbone runs/moleculeace/graph-random-start-0 "
         "[--sites project --mixed-sampler]",
         checks.prior_ablation,
         from_script("prior_ablation"),

@@ -259,7 +259,10 @@ def _start_backbone(model: ComposedModel, config: RunConfig) -> None:
     """Start the backbone from the weights that are named, if any are."""
     settings = config.backbone
     if model.backbone is None and settings.weights:
-        raise ConfigError("backbone.weights is set, but backbone.kind is 'none'")
+        raise ConfigError(
+            f"backbone.kind='none' has no use for backbone.weights={settings.weights!r}; set "
+            "backbone.weights='' or another kind"
+        )
     if model.backbone is None:
         return
     if settings.train == "frozen" and not settings.weights:

@@ -117,7 +117,7 @@ def check_architecture(held: Mapping[str, Any], weights: object, config: Backbon
     if different:
         asked = ", ".join(f"{name}={getattr(config, name, None)!r}" for name in different)
         fitting = ", ".join(f"backbone.{name}={value!r}" for name, value in different.items())
+        random = "" if config.train == "frozen" else ", or backbone.weights='' to start at random"
         raise CheckpointError(
-            f"{weights} does not hold a backbone of {asked}; set {fitting}, or start at random by "
-            "backbone.weights=''"
+            f"{weights} does not hold a backbone of {asked}; set {fitting}{random}"
         )

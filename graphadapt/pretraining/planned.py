@@ -18,7 +18,7 @@ from graphadapt.graphs.batch import GraphTable
 from graphadapt.pretraining.corpus import Corpus, Molecules, RowsByStore
 from graphadapt.pretraining.sampler import CorpusSampler
 from graphadapt.trainer.distributed import Workers
-from graphadapt.trainer.epoch_plan import Drawn, EpochPlans, on_device
+from graphadapt.trainer.epoch_plan import EpochPlans, Shown, on_device
 from graphadapt.trainer.learner import StepInputs
 
 __all__ = ["PlannedDraws"]
@@ -43,7 +43,7 @@ class PlannedDraws:
 
         self._first = offsets_of(np.array([len(store) for store in stores]))
         self._epochs = EpochPlans(
-            self._drawn, sampler.steps_per_epoch, sampler.batch_size, self.table.sizes, device
+            self._shown_at, sampler.steps_per_epoch, sampler.batch_size, self.table.sizes, device
         )
 
     def plan(self, step: int, workers: Workers) -> None:
@@ -62,10 +62,10 @@ class PlannedDraws:
         batch = self.table.gather(rows_P, bucket=inputs.bucket)
         return Molecules(batch, dict(zip(self.kinds, targets, strict=True)))
 
-    def _drawn(self, step: int, workers: Workers) -> Drawn:
+    def _shown_at(self, step: int, workers: Workers) -> Shown:
         draw = self.sampler.draw(step)
         own = self.sampler.shard(draw, workers.rank, workers.world)
-        return Drawn(self._joined(own), sum(map(len, draw)))
+        return Shown(self._joined(own), sum(map(len, draw)))
 
     def _joined(self, rows: RowsByStore) -> NDArray[np.int64]:
         """Rows of the stores as rows of the table, store after store."""

@@ -15,10 +15,10 @@ from graphadapt.graphs.buckets import BatchSize, BucketLadder, UsualBuckets
 from graphadapt.trainer.distributed import Workers
 from graphadapt.trainer.learner import StepInputs
 
-__all__ = ["Drawn", "EpochPlan", "EpochPlans", "on_device", "sizes_of_batches", "usual_buckets"]
+__all__ = ["EpochPlan", "EpochPlans", "Shown", "on_device", "sizes_of_batches", "usual_buckets"]
 
 
-class Drawn(NamedTuple):
+class Shown(NamedTuple):
     """What a step shows, as the host decides it."""
 
     rows: NDArray[np.int64]
@@ -39,7 +39,7 @@ class EpochPlan:
 
     Args:
         first: number of the first step.
-        drawn: what each step shows.
+        shown: by each step.
         sizes_2G: atoms and bonds of every molecule.
         sizing: says what to pad each batch to.
         device: where steps are computed.
@@ -48,18 +48,18 @@ class EpochPlan:
     def __init__(
         self,
         first: int,
-        drawn: Sequence[Drawn],
+        shown: Sequence[Shown],
         sizes_2G: NDArray[np.integer],
         sizing: BucketLadder | UsualBuckets,
         device: torch.device,
     ) -> None:
         self.first = first
-        rows = [step.rows for step in drawn]
+        rows = [step.rows for step in shown]
         self._ends = np.cumsum([len(each) for each in rows]).tolist()
         self._buckets = sizing.buckets(*sizes_of_batches(sizes_2G, rows))
-        self._molecules = [step.molecules for step in drawn]
+        self._molecules = [step.molecules for step in shown]
         self._rows = on_device(np.concatenate(rows), device)
-        besides = zip(*(step.beside for step in drawn), strict=True)
+        besides = zip(*(step.beside for step in shown), strict=True)
         self._beside = [on_device(np.stack(each), device) for each in besides]
 
     def __len__(self) -> int:
@@ -82,13 +82,13 @@ class EpochPlan:
 
 
 class EpochPlans:
-    """An endless row of epochs, planned as they are asked for; the last two are kept.
+    """An endless series of epochs, planned as they are asked for; the last two are kept.
 
     All are padded to the sizes that suit the first, also where a resumed run begins with a later
     one, so that it pads as an uninterrupted run does.
 
     Args:
-        drawn: what a step shows this process.
+        shown_at: what a step shows this process.
         steps_per_epoch: steps that are planned together.
         batch_size: rows of a whole batch, over all processes.
         sizes_2G: atoms and bonds of every molecule.
@@ -97,13 +97,13 @@ class EpochPlans:
 
     def __init__(
         self,
-        drawn: Callable[[int, Workers], Drawn],
+        shown_at: Callable[[int, Workers], Shown],
         steps_per_epoch: int,
         batch_size: int,
         sizes_2G: NDArray[np.integer],
         device: torch.device,
     ) -> None:
-        self._drawn, self._length = drawn, steps_per_epoch
+        self._shown_at, self._length = shown_at, steps_per_epoch
         self._batch_size, self._sizes_2G, self._device = batch_size, sizes_2G, device
         self._plans: dict[int, EpochPlan] = {}
         self._sizing: UsualBuckets | None = None
@@ -112,14 +112,14 @@ class EpochPlans:
         """The plan of the epoch that ``step`` belongs to; made unless it is kept."""
         epoch = step // self._length
         if epoch not in self._plans:
-            drawn = self._epoch(epoch, workers)
+            shown = self._epoch(epoch, workers)
             if self._sizing is None:
-                first = drawn if epoch == 0 else self._epoch(0, workers)
+                first = shown if epoch == 0 else self._epoch(0, workers)
                 batch = max(1, self._batch_size // workers.world)
                 self._sizing = usual_buckets(self._sizes_2G, [each.rows for each in first], batch)
             self._plans = dict(list(self._plans.items())[-1:])
             self._plans[epoch] = EpochPlan(
-                epoch * self._length, drawn, self._sizes_2G, self._sizing, self._device
+                epoch * self._length, shown, self._sizes_2G, self._sizing, self._device
             )
         return self._plans[epoch]
 
@@ -127,9 +127,9 @@ class EpochPlans:
         """What a step reads; plans its epoch first if need be."""
         return self.plan(step, workers).inputs(step)
 
-    def _epoch(self, epoch: int, workers: Workers) -> list[Drawn]:
+    def _epoch(self, epoch: int, workers: Workers) -> list[Shown]:
         first = epoch * self._length
-        return [self._drawn(step, workers) for step in range(first, first + self._length)]
+        return [self._shown_at(step, workers) for step in range(first, first + self._length)]
 
 
 def sizes_of_batches(

@@ -15,7 +15,7 @@ from graphadapt.objective.metrics import Evaluation
 from graphadapt.objective.total import Objective
 from graphadapt.trainer.capturable import capture_obstacle
 from graphadapt.trainer.distributed import Workers
-from graphadapt.trainer.epoch_plan import Drawn, EpochPlans
+from graphadapt.trainer.epoch_plan import EpochPlans, Shown
 from graphadapt.trainer.feed import Feed
 from graphadapt.trainer.learner import StepInputs, StepLoss
 
@@ -81,7 +81,7 @@ class FineTuning:
         """What a step reads: rows ``(P,)`` of this process, and the composition ``(T,)``."""
         if self.planned:
             return self._epochs.inputs(step, workers)
-        rows, molecules, (composition,) = self._drawn(step, workers)
+        rows, molecules, (composition,) = self._shown_at(step, workers)
         composition_T = torch.from_numpy(composition).to(self.device)
         return StepInputs((torch.from_numpy(rows), composition_T), None, molecules)
 
@@ -111,14 +111,14 @@ class FineTuning:
     @cached_property
     def _epochs(self) -> EpochPlans:
         return EpochPlans(
-            self._drawn,
+            self._shown_at,
             self.steps_per_epoch,
             self.sampler.config.batch_size,
             self.feed.table.sizes,
             self.device,
         )
 
-    def _drawn(self, step: int, workers: Workers) -> Drawn:
+    def _shown_at(self, step: int, workers: Workers) -> Shown:
         draw = self.sampler.draw(step)
         rows = self.sampler.shard(draw.rows, workers.rank, workers.world)
-        return Drawn(rows, len(draw.rows), (draw.composition,))
+        return Shown(rows, len(draw.rows), (draw.composition,))

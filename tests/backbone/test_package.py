@@ -17,12 +17,13 @@ from graphadapt.backbone.package import (
     file_digest,
     read_card,
 )
-from graphadapt.config import BackboneConfig
+from graphadapt.config import BackboneConfig, RunConfig
 from graphadapt.data.moleculeace import moleculeace_source
 from graphadapt.errors import CheckpointError
 from graphadapt.graphs.batch import GraphTable
 from graphadapt.molecules.featurise import featurise_smiles
 from graphadapt.molecules.vocabulary import ATOM_FEATURES, FEATURISATION_VERSION
+from graphadapt.presets import preset_names
 from graphadapt.trainer.start_weights import start_backbone
 
 
@@ -152,6 +153,25 @@ def unexplained(backbone, batch, truth_GQ):
     weight_DQ = torch.linalg.solve(square_DD, fitted_ND.T @ (truth_GQ[~judged] - center_Q))
     error_NQ = x_GD[judged] @ weight_DQ + center_Q - truth_GQ[judged]
     return error_NQ.square().mean(0) / truth_GQ[judged].var(0)
+
+
+def test_presets_fit_the_weights_that_they_start_from():
+    started = set()
+    for name in preset_names():
+        config = RunConfig.from_toml(name).backbone
+        if config.weights:
+            path = bundled_weights()[config.weights]
+            check_card(read_card(path), path, config)
+            started.add(name)
+    assert {"plain", "full-graph", "quickstart-graph"} <= started
+
+
+@pytest.mark.parametrize(("train", "is_told"), [("all", True), ("frozen", False)])
+def test_a_random_start_is_offered_where_it_would_work(weights, train, is_told):
+    config = BackboneConfig(width=256, train=train)
+    with pytest.raises(CheckpointError) as refusal:
+        check_card(read_card(weights), weights, config)
+    assert ("backbone.weights='' to start at random" in str(refusal.value)) == is_told
 
 
 def test_every_network_that_ships_is_tested():

@@ -89,7 +89,7 @@ def test_every_start_is_compared_by_every_way(compare, tmp_path, capsys):
         assert row["test"]["rmse"] > 0
         assert 0 <= row["test"]["rocauc"] <= 1
     printed, progress = capsys.readouterr()
-    assert "| probe | ours small |  |" in printed
+    assert "| probe | ours small | embedding standardised |" in printed
     assert "store rmse" in printed
     assert "[9/9] pretrain-gnns gcn, store, full, seed 0: rmse" in progress
 
@@ -234,20 +234,36 @@ def test_embeddings_of_frozen_starts_are_standardised(case):
     assert scaled_GD.std(dim=0).max() > 0.9  # not all clipped
 
 
-def test_a_standard_embedding_is_clipped_and_keeps_to_columns_that_vary(case):
-    from standard_embedding import LIMIT, StandardEmbedding
+def test_a_standard_embedding_is_cut_off(case):
+    from standard_embedding import LIMIT
 
     made = case("ours", "probe")
     table = GraphTable.from_store(made.dataset.store)
-    rows = torch.from_numpy(made.dataset.rows("train"))
+    batch = table.gather(torch.from_numpy(made.dataset.rows("train")))
+    network = made.network()
+    network.spread.fill_(1e-3)
+    with torch.no_grad():
+        far_GD, found_GD = (network.network(batch) - network.center) / 1e-3, network(batch)
+    expected_GD = torch.where(far_GD.abs() > LIMIT, LIMIT * far_GD.sign(), far_GD)
+    torch.testing.assert_close(found_GD, expected_GD)
+    assert (found_GD.abs() == LIMIT).any()
+    assert (found_GD.abs() < LIMIT).any()
+
+
+def test_a_column_of_an_embedding_that_says_nothing_stays_finite(case):
+    from standard_embedding import StandardEmbedding
+
+    made = case("ours", "probe")
     network = made.start.make(0, 0.0)
-    with torch.no_grad():  # one column that says nothing
-        network.norms[-1].weight[0] = 0
-        alike = StandardEmbedding(network, [table.gather(rows[:1].expand(3))])
-        found_GD = alike(table.gather(rows))
+    with torch.no_grad():
+        network.norms[-1].weight[0], network.norms[-1].bias[0] = 0.0, 2.0
+    table = GraphTable.from_store(made.dataset.store)
+    batch = table.gather(torch.from_numpy(made.dataset.rows("train")))
+    with torch.no_grad():
+        found_GD = StandardEmbedding(network, [batch])(batch)
     assert torch.isfinite(found_GD).all()
-    assert found_GD[:, 0].abs().max() == 0
-    assert found_GD.abs().max() <= LIMIT
+    assert found_GD[:, 0].abs().max() < 2  # no more than roundings' own scale
+    assert found_GD[:, 1].std() > 0.5
 
 
 def test_layers_of_a_standard_embedding_are_those_of_its_network(case):

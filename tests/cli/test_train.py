@@ -36,6 +36,10 @@ def test_running_out_of_memory_is_advice(tiny_store, tmp_path, monkeypatch):
         (["plain", "--set", "trainer.epochs"], "has no value; write it as section.name=value"),
         (["quickstart"], "would keep random weights for good"),
         (["plain", "--set", "backbone.width=8"], "backbone.weights=''"),
+        (
+            ["plain", "--set", "backbone.kind=none", "--set", "features.blocks=['counts']"],
+            "set backbone.weights='' or another kind",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(arguments, message, tiny_store, tmp_path):

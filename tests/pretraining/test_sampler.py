@@ -31,6 +31,15 @@ def test_a_draw_depends_on_seed_and_step_alone(step, seed):
         np.testing.assert_array_equal(mine, fresh)
 
 
+@given(st.lists(st.integers(0, 60), max_size=20))
+def test_steps_may_be_drawn_in_any_order_and_few_walks_are_kept(steps):
+    own = sampler(batch_size=12)  # the second store is walked through every few steps
+    for step in steps:
+        for mine, fresh in zip(own.draw(step), sampler(batch_size=12).draw(step), strict=True):
+            np.testing.assert_array_equal(mine, fresh)
+    assert max(map(len, own._orders)) <= 2
+
+
 @given(st.lists(st.floats(0.01, 1.0), min_size=2, max_size=4), st.integers(1, 300))
 def test_shares_hold_up_to_one_molecule_at_any_step(shares, steps):
     own = sampler([20] * len(shares), shares, batch_size=16)

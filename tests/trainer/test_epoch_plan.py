@@ -10,7 +10,13 @@ from graphadapt.config import SamplerConfig
 from graphadapt.data.sampler import TaskSampler
 from graphadapt.graphs.buckets import BatchSize, BucketLadder, UsualBuckets
 from graphadapt.trainer.distributed import Workers
-from graphadapt.trainer.epoch_plan import Drawn, EpochPlan, EpochPlans, sizes_of_batches
+from graphadapt.trainer.epoch_plan import (
+    EpochPlan,
+    EpochPlans,
+    Shown,
+    sizes_of_batches,
+    usual_buckets,
+)
 
 MOLECULES, TASKS = 60, 4
 CPU = torch.device("cpu")
@@ -29,7 +35,7 @@ def drawn(seed, batch, first):
 def shown(draws, rank=0, world=1):
     """What one of the processes is shown of whole draws."""
     return [
-        Drawn(TaskSampler.shard(draw.rows, rank, world), len(draw.rows), (draw.composition,))
+        Shown(TaskSampler.shard(draw.rows, rank, world), len(draw.rows), (draw.composition,))
         for draw in draws
     ]
 
@@ -85,19 +91,24 @@ def test_an_epoch_padded_to_usual_sizes_has_few_shapes():
 
 
 class Asked:
-    """Steps of three an epoch, heavier from epoch to epoch, and which were asked for."""
+    """Steps of three an epoch, lighter from epoch to epoch, and which were asked for."""
+
+    sizes = np.stack([np.arange(1, 61), np.arange(1, 61) * 2])
 
     def __init__(self):
         self.steps = []
 
+    @staticmethod
+    def rows(step):
+        return np.arange(4, dtype=np.int64) + 4 * (9 - step // 3)
+
     def __call__(self, step, workers):
         self.steps.append(step)
-        rows = np.arange(4, dtype=np.int64) + 4 * (step // 3)
-        return Drawn(rows[workers.rank :: workers.world], len(rows))
+        rows = self.rows(step)
+        return Shown(rows[workers.rank :: workers.world], len(rows))
 
     def plans(self):
-        sizes_2G = np.stack([np.arange(1, 61), np.arange(1, 61) * 2])
-        return EpochPlans(self, 3, 4, sizes_2G, CPU)
+        return EpochPlans(self, 3, 4, self.sizes, CPU)
 
 
 def test_an_epoch_is_planned_once_while_it_is_one_of_the_last_two():
@@ -105,7 +116,7 @@ def test_an_epoch_is_planned_once_while_it_is_one_of_the_last_two():
     plans = asked.plans()
     for step in (0, 1, 3, 2, 4):
         inputs = plans.inputs(step, Workers())
-        assert inputs.tensors[0].tolist() == [4 * (step // 3) + row for row in range(4)]
+        assert inputs.tensors[0].tolist() == asked.rows(step).tolist()
         assert inputs.molecules == 4
     assert asked.steps == [0, 1, 2, 3, 4, 5]
     plans.inputs(6, Workers())
@@ -115,9 +126,17 @@ def test_an_epoch_is_planned_once_while_it_is_one_of_the_last_two():
     assert asked.steps == [*range(9), 0, 1, 2]
 
 
-def test_a_run_that_goes_on_later_pads_as_one_from_the_start_does():
+@pytest.mark.parametrize("workers", [Workers(), Workers(1, 2)])
+def test_a_run_that_goes_on_later_pads_as_one_from_the_start_does(workers):
     whole, resumed = Asked().plans(), Asked().plans()
     for step in range(6):
-        whole.inputs(step, Workers())
-    for step in range(3, 6):
-        assert resumed.inputs(step, Workers()).bucket == whole.inputs(step, Workers()).bucket
+        whole.inputs(step, workers)
+    found = resumed.inputs(3, workers)
+    assert found.tensors[0].tolist() == Asked.rows(3)[workers.rank :: workers.world].tolist()
+    assert found.molecules == 4
+    assert found.bucket == whole.inputs(3, workers).bucket
+    by_itself = usual_buckets(
+        Asked.sizes, [Asked.rows(3)[workers.rank :: workers.world]] * 3, 4 // workers.world
+    )
+    nodes_2S = sizes_of_batches(Asked.sizes, [found.tensors[0].numpy()])
+    assert [found.bucket] != list(by_itself.buckets(*nodes_2S))
