@@ -5,7 +5,7 @@
 Five runs, each resumable: `fingerprint` (the peer: no graph, no adapter), `graph` (the preset
 `full-graph`: the pretrained network trained whole, plain heads), the preset `full` on that network,
 frozen: adapters with graphs alone, and with fingerprints; and `graph, random start`: what
-`full-graph` gives without pretraining, in twice as many epochs.
+`full-graph` gives without pretraining, in twice as many epochs at a higher rate.
 """
 
 import argparse

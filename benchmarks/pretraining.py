@@ -9,6 +9,10 @@ frozen network, where `--sites` says, and at the readout), `full` (every weight,
 Embeddings of frozen networks are standardised, as starts differ in scale by a hundred times. Of the
 sets under FOLDER and MoleculeACE only training cells train, validation chooses, test is reported.
 
+In ``pretraining_contrastive.json`` the weights ``contrast-W`` are packages of ``graphadapt pretrain
+gin-virtual-node``, two epochs of the preset's `assays` alone in 3 layers of width 150, with
+``objectives.contrastive.weight=W``.
+
 A comparison that was stopped goes on: rows of the same settings, weights and data are kept, and a
 training under way is resumed. Rows of other settings stay in the file beside them.
 """

@@ -17,6 +17,9 @@ __all__ = ["LIMIT", "StandardEmbedding"]
 LIMIT = 5.0
 """Standard deviations beyond which an embedding is cut off."""
 
+ROUNDING = 1e-6
+"""A column that varies by less than this part of its mean is left at its own scale."""
+
 
 class StandardEmbedding(LayeredBackbone):
     r"""A network whose embedding is standardised and clipped.
@@ -39,9 +42,10 @@ class StandardEmbedding(LayeredBackbone):
         self.width, self.num_layers = network.width, network.num_layers
         with torch.no_grad():
             embedding_GD = torch.cat([network(batch) for batch in batches])
-        spread_D = embedding_GD.std(dim=0)
-        self.register_buffer("center", embedding_GD.mean(dim=0))
-        self.register_buffer("spread", torch.where(spread_D > 0, spread_D, 1.0))
+        center_D, spread_D = embedding_GD.mean(dim=0), embedding_GD.std(dim=0)
+        says_something_D = spread_D > ROUNDING * center_D.abs()
+        self.register_buffer("center", center_D)
+        self.register_buffer("spread", torch.where(says_something_D, spread_D, 1.0))
         self.center: Tensor
         self.spread: Tensor
 

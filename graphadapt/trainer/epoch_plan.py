@@ -39,7 +39,7 @@ class EpochPlan:
 
     Args:
         first: number of the first step.
-        shown: by each step.
+        shown: what each step shows.
         sizes_2G: atoms and bonds of every molecule.
         sizing: says what to pad each batch to.
         device: where steps are computed.
