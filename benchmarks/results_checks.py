@@ -219,7 +219,7 @@ def beside_everything(rows: Sequence[Mapping[str, Any]], moves: str, least: floa
 
 def growth(rows: Sequence[Mapping[str, Any]]) -> Check:
     asked = (
-        f"time of an epoch, reckoned from some of its steps, and memory on a straight line up to "
+        "time of an epoch, reckoned from some of its steps, and memory on a straight line up to "
         f"{LARGEST:,} molecules, within {LINEAR:.0%}"
     )
     lines = [row for row in rows if "line" in row and row["largest"] >= LARGEST]

@@ -80,6 +80,12 @@ def case(weights, tiny_store, tmp_path):
     return make
 
 
+def training_batch(made):
+    """All training molecules of a case's set."""
+    rows = torch.from_numpy(made.dataset.rows("train"))
+    return GraphTable.from_store(made.dataset.store).gather(rows)
+
+
 def test_every_start_is_compared_by_every_way(compare, tmp_path, capsys):
     ways = ("probe", "adapters", "full")
     rows = compare("--ways", *ways)
@@ -205,8 +211,7 @@ def test_sites_are_all_linear_layers_or_those_from_the_last_layer_on():
 
 def test_norms_of_a_random_start_know_the_training_molecules(case):
     made = case("random", "probe")
-    rows = torch.from_numpy(made.dataset.rows("train"))
-    batch = GraphTable.from_store(made.dataset.store).gather(rows)
+    batch = training_batch(made)
     network = made.network().network
     assert not any(module.training for module in network.norms)
     seen = []
@@ -220,8 +225,7 @@ def test_norms_of_a_random_start_know_the_training_molecules(case):
 
 def test_embeddings_of_frozen_starts_are_standardised(case):
     made = case("ours", "probe")
-    table = GraphTable.from_store(made.dataset.store)
-    batch = table.gather(torch.from_numpy(made.dataset.rows("train")))
+    batch = training_batch(made)
     network = made.network()
     with torch.no_grad():
         plain_GD, scaled_GD = network.network(batch), network(batch)
@@ -238,8 +242,7 @@ def test_a_standard_embedding_is_cut_off(case):
     from standard_embedding import LIMIT
 
     made = case("ours", "probe")
-    table = GraphTable.from_store(made.dataset.store)
-    batch = table.gather(torch.from_numpy(made.dataset.rows("train")))
+    batch = training_batch(made)
     network = made.network()
     network.spread.fill_(1e-3)
     with torch.no_grad():
@@ -257,8 +260,7 @@ def test_a_column_of_an_embedding_that_says_nothing_stays_finite(case):
     network = made.start.make(0, 0.0)
     with torch.no_grad():
         network.norms[-1].weight[0], network.norms[-1].bias[0] = 0.0, 2.0
-    table = GraphTable.from_store(made.dataset.store)
-    batch = table.gather(torch.from_numpy(made.dataset.rows("train")))
+    batch = training_batch(made)
     with torch.no_grad():
         found_GD = StandardEmbedding(network, [batch])(batch)
     assert torch.isfinite(found_GD).all()
