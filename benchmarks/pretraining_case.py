@@ -16,7 +16,6 @@ from frozen_probe import embed, linear_probe
 from pretraining_starts import Start, adapter_sites
 from standard_embedding import StandardEmbedding
 
-from graphadapt.assemble import ModelInputs, assemble
 from graphadapt.backbone.layered import LayeredBackbone
 from graphadapt.config import RunConfig
 from graphadapt.data.bundled import BUNDLED, open_store
@@ -28,12 +27,9 @@ from graphadapt.data.store_digest import store_digest
 from graphadapt.freeze import reestimate_backbone_norms
 from graphadapt.graphs.batch import GraphTable
 from graphadapt.objective.metrics import evaluate_tasks
-from graphadapt.readout.scaling import TargetScaling
-from graphadapt.relation.build import build_relation
 from graphadapt.run import Run
 from graphadapt.trainer.checkpoint import load_state
-from graphadapt.trainer.run_folder import BEST, LAST
-from graphadapt.trainer.start_weights import model_tensors
+from graphadapt.trainer.run_folder import LAST
 
 __all__ = ["ADAPTERS", "FULL", "PROBE", "Case", "is_outdated", "is_row_of"]
 
@@ -171,27 +167,11 @@ class Case:
 
     def train(self) -> Run:
         """Train adapters and heads, or all weights; go on where a stopped training was."""
-        config, dataset, folder = self.config, self.dataset, self.folder
-        backbone = self.network()
+        config, backbone = self.config, self.network()
         if self.way == ADAPTERS:
             sites = adapter_sites(backbone, self.options.sites)
             config = config.with_settings({"adapters.sites": sites})
-        inputs = ModelInputs(dataset.tasks)
-        names = [task.name for task in dataset.tasks]
-        relation = build_relation(
-            config.relation.prior, dataset.labels, dataset.cells("train"), names, self.seed
-        )
-        torch.manual_seed(self.seed)
-        model = assemble(config, inputs, relation.weights, backbone)
-        scaling = TargetScaling.fit(dataset.labels_of("train"), dataset.is_binary)
-        model.scaling.load_state_dict(scaling.state_dict())
-        relations = dict.fromkeys(("prior", "sampler", "regulariser"), relation)
-        run = Run(folder, config, inputs, relations, model)
-        run.__dict__["dataset"] = dataset
-        folder.mkdir(parents=True, exist_ok=True)
-        run.train(resume=True)
-        model.load_state_dict(model_tensors(folder / BEST))
-        return run
+        return Run.trained(config, self.folder, own_backbone=backbone)
 
     def probe(self) -> dict[str, float]:
         """Means over tasks on the test cells of a linear answer."""

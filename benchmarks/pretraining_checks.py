@@ -19,10 +19,11 @@ from results_checks import (
     means,
     reading,
 )
+from starts_of_quickstart import STARTS as STARTS_OF_QUICKSTART
 
 from graphadapt.data.bundled import BUNDLED
 
-__all__ = ["pretrained_quickstart", "pretraining"]
+__all__ = ["pretrained_quickstart", "pretraining", "starts_of_quickstart"]
 
 ENOUGH_SECONDS = 600
 
@@ -115,6 +116,24 @@ def pretrained_quickstart(results: Sequence[Results]) -> list[Check]:
         else:
             found.append(below(asked, [means(row)["rmse"] for row in in_time], limit))
     return found
+
+
+def starts_of_quickstart(results: Sequence[Results]) -> list[Check]:
+    """The same adapters from every start, over enough seeds."""
+    rows = every_row(results)
+    asked = (
+        f"quickstart's graph stage: mean test RMSE of {SEEDS} seeds from the pretrained network "
+        "below those from random weights, frozen and not"
+    )
+    scores = {
+        start: {row["seed"]: means(row)["rmse"] for row in rows if row["start"] == start}
+        for start in STARTS_OF_QUICKSTART
+    }
+    if min(map(len, scores.values())) < SEEDS:
+        return [Check(asked)]
+    ours, *others = (statistics.mean(found.values()) for found in scores.values())
+    text = f"{ours:.4f} against " + " and ".join(f"{other:.4f}" for other in others)
+    return [Check(asked, text, all(ours < other for other in others))]
 
 
 def _settings(row: Row) -> str:

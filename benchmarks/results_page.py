@@ -18,7 +18,7 @@ import export_tables
 import results_checks as checks
 from gpu_checks import gpu_suite
 from measure import markdown_table
-from pretraining_checks import pretrained_quickstart, pretraining
+from pretraining_checks import pretrained_quickstart, pretraining, starts_of_quickstart
 from results_checks import Check, Results
 from serve_checks import gpu_answers, serve_speed
 
@@ -119,6 +119,13 @@ BENCHMARKS = (
         "python benchmarks/pretraining.py --data FOLDER",
         pretraining,
         from_script("pretraining"),
+    ),
+    Benchmark(
+        "Quickstart's network, pretrained and random",
+        "starts_of_quickstart.json",
+        "python benchmarks/starts_of_quickstart.py",
+        starts_of_quickstart,
+        from_script("starts_of_quickstart"),
     ),
     Benchmark(
         "MoleculeACE, preset `full`",

@@ -1,6 +1,6 @@
-"""Your own graph network as a backbone: composed with adapters, trained, frozen.
+"""Your own graph network as a backbone: composed with adapters, trained, opened again, frozen.
 
-    python examples/own_backbone.py [--small]
+    python examples/own_backbone.py [--folder own_backbone] [--small]
 
 A backbone is any ``nn.Module`` with a ``width`` that calls its linear layers as ``linear(layer,
 x)``; that is how adapters get in, without hooks, swapped modules or renamed checkpoint keys.
@@ -9,35 +9,25 @@ backbones only.
 """
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from graphadapt.adapters.bank import AdapterBank
-from graphadapt.adapters.sites import SiteBanks, find_sites
 from graphadapt.backbone.encoders import AtomEncoder
 from graphadapt.backbone.protocol import LinearCall, call_linear
+from graphadapt.config import RunConfig
 from graphadapt.data.moleculeace import moleculeace_source
-from graphadapt.data.split import TRAIN
-from graphadapt.data.store import TaskInfo
+from graphadapt.data.prepare import prepare
 from graphadapt.freeze import freeze
-from graphadapt.graphs.batch import GraphBatch, GraphTable
-from graphadapt.model import READOUT, ComposedModel
-from graphadapt.molecules.featurise import featurise_smiles
-from graphadapt.objective.losses import task_losses, weighted_task_loss
-from graphadapt.prior.propagation import TaskPropagation
-from graphadapt.readout.head import TaskReadout
-from graphadapt.readout.scaling import TargetScaling
-from graphadapt.relation.estimate import label_relation
-from graphadapt.routing.composition import uniform_composition
-from graphadapt.routing.router import Router
-from graphadapt.routing.task_routing import TaskRouting
+from graphadapt.graphs.batch import GraphBatch
+from graphadapt.report.evaluation import task_table
+from graphadapt.run import Run
+from graphadapt.trainer.run_folder import read_metrics
 
 TARGETS = ("CHEMBL233_Ki", "CHEMBL236_Ki", "CHEMBL237_Ki")
-ADAPTERS, RANK, PRIOR_WIDTH = 6, 4, 16
 
 
 class NeighbourMean(nn.Module):
@@ -66,79 +56,61 @@ def mean_by(x: Tensor, group: Tensor, count: int) -> Tensor:
     return x.new_zeros(count, x.shape[1]).index_add(0, group, x) / size.clamp(min=1).unsqueeze(1)
 
 
-def compose(
-    backbone: NeighbourMean, tasks: tuple[TaskInfo, ...], labels_GT: NDArray[np.float32]
-) -> ComposedModel:
-    """Put adapters at the backbone's updates and at the readout, routed by the tasks' relations."""
-    names, width = [task.name for task in tasks], backbone.width
-    relation = label_relation(
-        labels_GT, ~np.isnan(labels_GT), names, shrinkage=20, minimum_overlap=10, neighbours=8
+def settings(store: Path, *, small: bool) -> RunConfig:
+    """Defaults of graphadapt/config.py, but for what few molecules and little time ask for."""
+    return RunConfig().with_settings(
+        {
+            "data.store": str(store),
+            "adapters.count": 6,
+            "adapters.rank": 4,
+            "adapters.sites": ["updates.*"],  # by name; no match lists the layers there are
+            "sampler.batch_size": 32,
+            "sampler.task_count": 2,  # adapters inside the network meet many compositions
+            "trainer.epochs": 2 if small else 20,
+            "trainer.precision": "float32",  # so that the last digits can be compared below
+        }
     )
-    sites = find_sites(backbone, ["updates.*"])  # by name; no match lists the layers there are
-    return ComposedModel(
-        tasks=tasks,
-        backbone=backbone,
-        features=None,
-        readout=TaskReadout(width, len(tasks), AdapterBank(ADAPTERS, width, width, RANK)),
-        banks=SiteBanks(sites, ADAPTERS, RANK),
-        routing=TaskRouting(
-            TaskPropagation(torch.from_numpy(relation.weights), PRIOR_WIDTH, layers=2),
-            {site: Router(ADAPTERS, PRIOR_WIDTH) for site in (*sites, READOUT)},
-            {},  # an AdapterGraph for each site would let tasks and adapters exchange messages
-            temperature=1.0,
-            threshold=0.05,
-        ),
-        scaling=TargetScaling.fit(labels_GT, np.zeros(len(tasks), np.bool_)),
-    )
-
-
-def fit(model: ComposedModel, table: GraphTable, labels_GT: Tensor, steps: int) -> list[float]:
-    """A bare training loop, for the losses; ``graphadapt.trainer`` does much more."""
-    targets_GT = model.scaling.standardise(labels_GT)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    losses = []
-    for step in range(steps):
-        random = np.random.default_rng([0, step])
-        rows = torch.from_numpy(random.choice(len(table), 64, replace=False))
-        # Now all tasks, now two of them: adapters inside the network meet many compositions.
-        w = uniform_composition(TARGETS if step % 2 else random.permutation(TARGETS)[:2], TARGETS)
-        answer = model.train()(table.gather(rows), w)
-        is_binary_T = torch.zeros(len(TARGETS), dtype=torch.bool)
-        loss = weighted_task_loss(*task_losses(answer.logits, targets_GT[rows], is_binary_T), w)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
-    return losses
 
 
 def main() -> None:
-    """Compose, show that fresh adapters change nothing, train, freeze, compare."""
+    """Compose, show that fresh adapters change nothing, train, open again, freeze, compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--small", action="store_true", help="Few molecules and steps.")
-    count, width, steps = (80, 16, 8) if parser.parse_args().small else (1000, 64, 150)
-    torch.manual_seed(0)
+    parser.add_argument("--folder", type=Path, default=Path("own_backbone"), help="Must be new.")
+    parser.add_argument("--small", action="store_true", help="Few molecules and epochs.")
+    options = parser.parse_args()
+    folder: Path = options.folder
+    if folder.exists():
+        parser.error(f"{folder} exists already; name a new one with --folder")
+    count, width = (160, 16) if options.small else (1500, 64)
     source = moleculeace_source(TARGETS)
-    source = source.take(np.random.default_rng(0).choice(len(source), count, replace=False))
-    labels_GT = np.where(source.split == TRAIN, source.labels, np.float32(np.nan))
-    table = GraphTable.from_molecules([featurise_smiles(text) for text in source.smiles])
-    batch, everyone = table.gather(torch.arange(count)), uniform_composition(TARGETS, TARGETS)
+    rows = np.random.default_rng(0).choice(len(source), count, replace=False)
+    prepare(source.take(np.sort(rows)), folder / "store")
 
+    # Your network comes with its first weights: random ones here, pretrained ones if you have them.
+    torch.manual_seed(0)
     backbone = NeighbourMean(width, layers=3)
-    model = compose(backbone, source.tasks, labels_GT).eval()
+    config = settings(folder / "store", small=options.small)
+    run = Run.create(config, folder / "run", own_backbone=backbone)
+    model, batch = run.model.eval(), run.feed.table.gather(torch.arange(count))
     print("adapters sit at", ", ".join(model.sites), "and the readout")
     plain_GT = functional.linear(backbone(batch), model.readout.weight, model.readout.bias)
-    moved = (model(batch, everyone).logits - plain_GT).abs().max()
+    moved = (model(batch, run.everyone).logits - plain_GT).abs().max()
     print(f"fresh adapters move an answer by {moved:.1e} at most")
 
-    losses = fit(model, table, torch.from_numpy(labels_GT), steps)
-    print(f"loss {np.mean(losses[:3]):.3f} to {np.mean(losses[-3:]):.3f} in {steps} steps")
+    # Run.open(run.folder, "none", own_backbone=...).train(resume=True) goes on with a stopped run.
+    run.train()
+    losses = [line["loss"] for line in read_metrics(run.folder)]
+    print(f"loss {losses[0]:.3f} to {losses[-1]:.3f} in {len(losses)} epochs")
+
+    # The folder holds its weights, not its code: whoever opens it brings the network again.
+    run = Run.open(folder / "run", own_backbone=NeighbourMean(width, layers=3))
+    print(task_table(run.evaluate("test")))
 
     with torch.inference_mode():
-        answers_GT = model.eval().scaling.restore(model(batch, everyone).logits)
-        frozen = freeze(model, composition_T=everyone)
+        answers_GT = run.feed.predict(run.model, torch.arange(count), run.everyone)
+        frozen = freeze(run.model, composition_T=run.everyone)
         moved = (frozen(batch) - answers_GT).abs().max()
-    sizes = [sum(weight.numel() for weight in each.parameters()) for each in (model, frozen)]
+    sizes = [sum(weight.numel() for weight in each.parameters()) for each in (run.model, frozen)]
     print(f"frozen: {sizes[0]:,} weights become {sizes[1]:,}")
     print(f"freezing moves an answer by {moved:.1e} at most")
 

@@ -5,17 +5,17 @@ Shapes: T tasks, M molecule features.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from graphadapt.adapters.bank import AdapterBank
 from graphadapt.adapters.sites import SiteBanks, find_sites
 from graphadapt.backbone.factory import build_backbone
-from graphadapt.backbone.layered import LayeredBackbone
+from graphadapt.backbone.protocol import Backbone
 from graphadapt.config import RunConfig
 from graphadapt.data.store import TaskInfo
 from graphadapt.model import READOUT, ComposedModel
@@ -38,11 +38,15 @@ class ModelInputs:
     tasks: tuple[TaskInfo, ...]
     blocks: tuple[FeatureBlock, ...] = ()
 
+    own_backbone: str = ""
+    """Class of a network that stands in for the one of the settings; empty without."""
+
     def to_dict(self) -> dict[str, Any]:
         """Plain tables for JSON."""
         return {
             "tasks": [task.to_dict() for task in self.tasks],
             "feature_blocks": [block.to_dict() for block in self.blocks],
+            "own_backbone": self.own_backbone,
         }
 
     @classmethod
@@ -51,6 +55,7 @@ class ModelInputs:
         return cls(
             tuple(TaskInfo(**task) for task in table["tasks"]),
             tuple(FeatureBlock.from_dict(block) for block in table["feature_blocks"]),
+            table.get("own_backbone", ""),
         )
 
 
@@ -58,7 +63,7 @@ def assemble(
     config: RunConfig,
     inputs: ModelInputs,
     relation_TT: NDArray[np.float32],
-    own_backbone: LayeredBackbone | None = None,
+    own_backbone: nn.Module | None = None,
 ) -> ComposedModel:
     """Build the model a run trains, with fresh weights, identity scaling and identity transform.
 
@@ -66,15 +71,15 @@ def assemble(
         config: settings of the run.
         inputs: tasks and feature blocks.
         relation_TT: the relation that the prior propagates over.
-        own_backbone: a network to take instead of the one that ``config.backbone`` describes.
+        own_backbone: a :class:`~graphadapt.backbone.protocol.Backbone` to take instead of the one
+            that ``config.backbone`` describes.
     """
     backbone = own_backbone
     if backbone is None and config.backbone.kind != "none":
         backbone = build_backbone(config.backbone)
     features = _feature_embedding(config, inputs.blocks)
-    width = (0 if backbone is None else backbone.width) + (
-        0 if features is None else features.width
-    )
+    graph_width = 0 if backbone is None else cast("Backbone", backbone).width
+    width = graph_width + (0 if features is None else features.width)
     settings = config.adapters
     readout_bank, banks = None, None
     if settings.count and settings.readout:

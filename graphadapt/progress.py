@@ -13,7 +13,8 @@ import click
 
 __all__ = ["Progress", "note", "track"]
 
-LINE_SECONDS = 10.0
+LINE_SECONDS, BAR_SECONDS = 10.0, 0.1
+"""Between two lines, and between two looks of the bar: drawing one costs more than many a piece."""
 
 Item = TypeVar("Item")
 
@@ -33,7 +34,8 @@ class Progress:
         self.done = 0
         self.status = ""
         self._start = time.monotonic()
-        self._last_line = self._start
+        self._last_shown = self._start
+        self._drawn = 0
         has_bar = sys.stderr.isatty() and total is not None
         self._lines = shown and not has_bar
         self._bar: Any = None
@@ -58,6 +60,7 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         if self._bar is not None:
+            self._draw()
             self._bar.__exit__(kind, error, trace)
         elif self._lines and error is None:
             self._print_line()
@@ -66,14 +69,20 @@ class Progress:
         """Count ``pieces`` more as finished and show ``status`` beside the bar."""
         self.done += pieces
         self.status = status or self.status
-        if self._bar is not None:
-            self._bar.update(pieces, self.status)
-        elif self._lines and time.monotonic() - self._last_line >= LINE_SECONDS:
+        waited = time.monotonic() - self._last_shown
+        if self._bar is not None and waited >= BAR_SECONDS:
+            self._draw()
+        elif self._lines and waited >= LINE_SECONDS:
             self._print_line()
 
+    def _draw(self) -> None:
+        self._last_shown = time.monotonic()
+        self._bar.update(self.done - self._drawn, self.status)
+        self._drawn = self.done
+
     def _print_line(self) -> None:
-        self._last_line = time.monotonic()
-        seconds = self._last_line - self._start
+        self._last_shown = time.monotonic()
+        seconds = self._last_shown - self._start
         done = f"{self.done}/{self.total}" if self.total is not None else f"{self.done}"
         text = f"{self.label}: {done} in {seconds:.0f} s"
         print(f"{text}  {self.status}".rstrip(), file=sys.stderr, flush=True)  # noqa: T201

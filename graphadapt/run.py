@@ -8,6 +8,8 @@
     metrics.jsonl     one line an epoch
     last.safetensors  where training stands    best.safetensors  best on validation
 
+A backbone of your own is no part of the folder but its weights: whoever opens the run brings one.
+
 Shapes: G molecules, T tasks.
 """
 
@@ -29,13 +31,14 @@ from graphadapt.data.bundled import BUNDLED, open_store
 from graphadapt.data.dataset import Dataset
 from graphadapt.data.sampler import TaskSampler
 from graphadapt.data.store_digest import store_digest
-from graphadapt.errors import ConfigError
+from graphadapt.errors import CheckpointError, ConfigError
 from graphadapt.freeze import freeze, reestimate_norms
 from graphadapt.graphs.batch import GraphBatch, GraphTable
 from graphadapt.model import ComposedModel
 from graphadapt.objective.metrics import Evaluation
 from graphadapt.objective.scoring import score_cells
 from graphadapt.objective.total import Objective
+from graphadapt.own_backbone import check_own_backbone
 from graphadapt.readout.scaling import TargetScaling
 from graphadapt.relation.build import build_relation
 from graphadapt.relation.matrix import Relation
@@ -72,28 +75,47 @@ class Run(TrainingRun[RunConfig]):
     model: ComposedModel
 
     @classmethod
-    def create(cls, config: RunConfig, folder: Path, *, workers: Workers | None = None) -> "Run":
+    def create(
+        cls,
+        config: RunConfig,
+        folder: Path,
+        *,
+        workers: Workers | None = None,
+        own_backbone: nn.Module | None = None,
+    ) -> "Run":
         """Estimate relations, build the model and write the folder's settings.
 
         Args:
             config: settings of the run.
             folder: new, empty, or of a run that was stopped before its first checkpoint.
             workers: the processes that train together; the first one writes.
+            own_backbone: a :class:`~graphadapt.backbone.protocol.Backbone` with its first weights,
+                the same in all processes, instead of the network that ``config.backbone``
+                describes. It is trained in place, as ``config.backbone.train`` says.
 
         Raises:
             CheckpointError: if the folder holds a run already, or something else.
+            ConfigError: if ``own_backbone`` cannot be one, or is to start from named weights.
         """
+        if own_backbone is not None:
+            _check_weights_are_its_own(config)
+            check_own_backbone(own_backbone, config.adapters.sites)
         workers = workers or Workers()
         if workers.is_first:
             check_new_folder(folder, cls.kind, {RELATIONS})
         config = cls._resolved(config, workers)
         dataset = _open_dataset(config)
         relations = _build_relations(config, dataset)
-        inputs = ModelInputs(dataset.tasks, dataset.feature_blocks(config.features.blocks))
+        inputs = ModelInputs(
+            dataset.tasks,
+            dataset.feature_blocks(config.features.blocks),
+            "" if own_backbone is None else type(own_backbone).__name__,
+        )
         torch.manual_seed(config.trainer.seed)
-        model = assemble(config, inputs, relations["prior"].weights)
+        model = assemble(config, inputs, relations["prior"].weights, own_backbone)
         _fit_constants(model, dataset, inputs)
-        _start_backbone(model, config)
+        if own_backbone is None:
+            _start_backbone(model, config)
         run = cls(folder, config, inputs, relations, model)
         run.__dict__["dataset"] = dataset
         if workers.is_first:
@@ -103,24 +125,40 @@ class Run(TrainingRun[RunConfig]):
         return run
 
     @classmethod
-    def open(cls, folder: str | Path, weights: str | None = None) -> "Run":
+    def open(
+        cls,
+        folder: str | Path,
+        weights: str | None = None,
+        *,
+        own_backbone: nn.Module | None = None,
+    ) -> "Run":
         """Open a run folder and load its model.
 
         Args:
             folder: where a run was trained.
             weights: ``best``, ``last``, or ``none`` to resume training; default is what
                 ``trainer.keep`` says.
+            own_backbone: for a run that was created with one, a network of the same class, which is
+                given the run's weights.
 
         Raises:
-            CheckpointError: if the folder holds no run, or no checkpoint of that name.
+            CheckpointError: if the folder holds no run, no checkpoint of that name, or a run of
+                another backbone.
         """
         folder = Path(folder)
         config, inputs = cls._read_settings(folder)
+        _check_same_backbone(own_backbone, inputs, folder)
+        if own_backbone is not None:
+            check_own_backbone(own_backbone)
+            if weights == "none" and not (folder / LAST).exists():
+                raise CheckpointError(
+                    f"{folder} has no checkpoint to go on from; create the run again"
+                )
         relations = {name: Relation.load(folder / RELATIONS / name) for name in CONSUMERS}
         weights = weights or config.trainer.keep
         if weights == "none":
             torch.manual_seed(config.trainer.seed)
-        model = assemble(config, inputs, relations["prior"].weights)
+        model = assemble(config, inputs, relations["prior"].weights, own_backbone)
         run = cls(folder, config, inputs, relations, model)
         if weights == "none":
             _fit_constants(model, run.dataset, inputs)
@@ -204,8 +242,8 @@ class Run(TrainingRun[RunConfig]):
     ) -> Trainer:
         """As of every run; what frozen layers say of the molecules is remembered already."""
         backbone, settings = self.model.backbone, self.config.backbone
-        if backbone is not None and settings.train != "all":
-            set_trainable(backbone, settings.train_layers)
+        if backbone is not None:
+            set_trainable(backbone, ["*"] if settings.train == "all" else settings.train_layers)
         trainer = super().trainer(resume=resume, workers=workers, shown=shown)
         limit = self.config.trainer.cache_gb * 1e9
         self.feed.remember_what_stays(self.model, limit, shown=trainer.shown)
@@ -255,6 +293,30 @@ def _fit_constants(model: ComposedModel, dataset: Dataset, inputs: ModelInputs) 
         model.features.scale.copy_(scale_M)
 
 
+def _check_weights_are_its_own(config: RunConfig) -> None:
+    if config.backbone.weights:
+        raise ConfigError(
+            f"backbone.weights={config.backbone.weights!r} is for networks of graphadapt; load "
+            "your own_backbone's weights before the run, and set backbone.weights=''"
+        )
+
+
+def _check_same_backbone(own_backbone: nn.Module | None, inputs: ModelInputs, folder: Path) -> None:
+    given = "" if own_backbone is None else type(own_backbone).__name__
+    if given == inputs.own_backbone:
+        return
+    if not inputs.own_backbone:
+        raise CheckpointError(
+            f"{folder} was trained with the backbone of its settings, not with {given}; open it "
+            "without own_backbone"
+        )
+    raise CheckpointError(
+        f"{folder} was trained with a backbone of your own, {inputs.own_backbone}"
+        f"{f', not {given}' if given else ''}; only Python opens it, by "
+        f"Run.open(folder, own_backbone=...)"
+    )
+
+
 def _start_backbone(model: ComposedModel, config: RunConfig) -> None:
     """Start the backbone from the weights that are named, if any are."""
     settings = config.backbone
@@ -285,7 +347,10 @@ def _run_with_adapters_inside(weights: str) -> Run | None:
     folder, which = (path, None) if path.is_dir() else (path.parent, path.stem)
     if weights in bundled_weights() or which not in (None, "best", "last"):
         return None
-    if not (folder / FINE_TUNING.inputs).exists() or not Run.settings(folder).adapters.sites:
+    if not (folder / FINE_TUNING.inputs).exists():
+        return None
+    config, inputs = Run._read_settings(folder)
+    if inputs.own_backbone or not config.adapters.sites:
         return None
     return Run.open(folder, which)
 

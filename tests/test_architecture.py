@@ -33,7 +33,7 @@ LAYERS = (
     ("prior", "readout"),
     ("routing",),
     ("model",),
-    ("assemble", "freeze", "objective"),
+    ("assemble", "freeze", "objective", "own_backbone"),
     ("trainer",),
     ("run", "pretraining"),
     ("report", "environment"),

@@ -1,6 +1,7 @@
 """Progress goes to standard error only, as lines where there is no terminal."""
 
 import io
+import re
 
 import pytest
 
@@ -71,6 +72,18 @@ def test_a_terminal_gets_a_bar_with_place_and_status(monkeypatch):
     assert "Epoch 1/2" in text
     assert "4/4" in text
     assert "800 molecules/s" in text
+
+
+def test_a_bar_is_drawn_ten_times_a_second_at_most_and_at_the_end(monkeypatch, clock):
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    with Progress(1000, "Reading") as bar:
+        for _ in range(500):
+            clock[0] += 0.01
+            bar.update()
+    looks = re.findall(r"(\d+)/1000", terminal.getvalue())
+    assert 40 <= len(looks) <= 52
+    assert looks[-1] == "500"
 
 
 def test_work_is_shown_while_it_is_under_way_not_before(capsys, clock):

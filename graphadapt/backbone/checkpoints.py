@@ -61,14 +61,14 @@ def mismatch(module: nn.Module, tensors: Mapping[str, Tensor]) -> str:
 
 
 def set_trainable(backbone: nn.Module, patterns: Sequence[str]) -> None:
-    """Let the parameters that a shell pattern names move, and no others.
+    """Let the parameters that a shell pattern names move, and no others; ``*`` is all there are.
 
     Raises:
-        ConfigError: if a pattern matches no parameter; names those that exist.
+        ConfigError: if another pattern matches no parameter; names those that exist.
     """
     names = [name for name, _ in backbone.named_parameters()]
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
+        if pattern != "*" and not any(fnmatchcase(name, pattern) for name in names):
             raise ConfigError(
                 f"backbone.train_layers pattern {pattern!r} matches no parameter; "
                 f"there are {', '.join(names)}"

@@ -37,7 +37,9 @@ class LayerState:
 class LayeredBackbone(nn.Module, ABC):
     """A network of L layers between a start from the atoms and an end that pools.
 
-    A subclass sets ``width``, the columns of the graph embedding, and ``num_layers``, L.
+    A subclass sets ``width``, the columns of the graph embedding, and ``num_layers``, L. On a GPU
+    it is trained on padded batches: nodes at the end that belong to no graph, which must change no
+    graph's embedding and no norm's statistics.
     """
 
     width: int

@@ -59,7 +59,8 @@ class Backbone(Protocol):
     """A network from a batch of graphs to one embedding per graph.
 
     Any ``nn.Module`` with these two members is one; its adapter sites are the ``nn.Linear`` modules
-    that it applies through ``linear``.
+    that it applies through ``linear``. It is trained on batches without padding, unless it is a
+    :class:`~graphadapt.backbone.layered.LayeredBackbone`.
     """
 
     width: int

@@ -33,7 +33,7 @@ from graphadapt.molecules.features import FeatureBlock
 from graphadapt.molecules.parallel import worthwhile_processes
 from graphadapt.molecules.parse import parse_smiles
 from graphadapt.molecules.process_map import process_map
-from graphadapt.progress import Progress
+from graphadapt.progress import Progress, track
 
 __all__ = ["ORIGIN_FILE", "UNSTATED", "StructureSource", "build_structures", "read_structures"]
 
@@ -44,7 +44,7 @@ UNSTATED: Final = "not stated"
 
 _MOSES_FILE: Final = "moses/dataset/data/train.csv.gz"
 _CHUNK: Final = 512
-_MOST_AT_ONCE: Final = 20_000
+_MOST_AT_ONCE: Final = 200_000
 _SPARE: Final = 256
 """Molecules named beyond those that are missing, as some will be left out."""
 
@@ -170,16 +170,18 @@ class _Choice:
         order = np.random.default_rng(seed).permutation(len(row))
         wanted = min(most or len(order), len(order))
         start = 0
-        while start < len(order) and len(self.smiles) < wanted:
-            missing = wanted - len(self.smiles)
-            places = order[start : start + min(_MOST_AT_ONCE, missing + _SPARE)]
-            start += len(places)
-            pairs = list(zip(owner[places].tolist(), row[places].tolist(), strict=True))
-            texts = [self.sources[source].smiles[at] for source, at in pairs]
-            keys = _keys(texts, self._processes, self._shown)
-            for (source, _), text, key in zip(pairs, texts, keys, strict=True):
-                if len(self.smiles) < wanted:
-                    self._take(source, text, key)
+        with Progress(wanted, "choosing molecules", shown=self._shown) as progress:
+            while start < len(order) and len(self.smiles) < wanted:
+                missing = wanted - len(self.smiles)
+                places = order[start : start + min(_MOST_AT_ONCE, missing + _SPARE)]
+                start += len(places)
+                pairs = list(zip(owner[places].tolist(), row[places].tolist(), strict=True))
+                texts = [self.sources[source].smiles[at] for source, at in pairs]
+                keys = _keys(texts, self._processes)
+                for (source, _), text, key in zip(pairs, texts, keys, strict=True):
+                    if len(self.smiles) < wanted:
+                        taken = self._take(source, text, key)
+                        progress.update(taken or not most)
 
     def to_dict(self) -> list[dict[str, Any]]:
         """What became of every source's molecules."""
@@ -198,7 +200,8 @@ class _Choice:
         fates = sum(self._fates, Counter[str]())
         return ", ".join(f"{fates[fate]:,} {fate}" for fate in sorted(set(fates) - {"taken"}))
 
-    def _take(self, source: int, text: str, key: bytes | None) -> None:
+    def _take(self, source: int, text: str, key: bytes | None) -> bool:
+        """Note what becomes of a molecule; whether it is taken."""
         fate = "taken"
         if key is None:
             fate = "unparsable"
@@ -210,6 +213,7 @@ class _Choice:
             self._known.add(key)
             self.smiles.append(text)
         self._fates[source][fate] += 1
+        return fate == "taken"
 
 
 def _barred(
@@ -226,19 +230,19 @@ def _barred(
     for source in apart_from:
         if source.evaluates is None:
             texts += source.smiles
-    return {key for key in _keys(texts, processes, shown) if key is not None}
+    shown = shown and len(texts) > 0
+    keys = track(_keys(texts, processes), len(texts), "reading what stays apart", shown=shown)
+    return {key for key in keys if key is not None}
 
 
-def _keys(texts: Sequence[str], processes: int | None, shown: bool) -> Iterator[bytes | None]:
+def _keys(texts: Sequence[str], processes: int | None) -> Iterator[bytes | None]:
     """What tells molecules apart, in order; None for what cannot be read."""
     if not texts:
         return
     chunks = [texts[start : start + _CHUNK] for start in range(0, len(texts), _CHUNK)]
     count = processes or worthwhile_processes(len(texts))
-    with Progress(len(texts), "reading molecules", shown=shown) as progress:
-        for found in process_map(_chunk_keys, chunks, count):
-            yield from found
-            progress.update(len(found))
+    for found in process_map(_chunk_keys, chunks, count):
+        yield from found
 
 
 def _chunk_keys(texts: Sequence[str]) -> list[bytes | None]:

@@ -36,8 +36,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON-able state, atomically."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    """Write tensors and a JSON-able state, atomically; what shares memory is written twice."""
+    plain: dict[str, Tensor] = {}
+    places = set()
+    for name, tensor in tensors.items():
+        held = tensor.detach().cpu().contiguous()
+        place = held.untyped_storage().data_ptr()
+        plain[name] = held.clone() if place in places else held
+        places.add(place)
     _replace(path, save(plain, metadata={STATE_KEY: json.dumps(state)}))
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from graphadapt.backbone.layered import LayeredBackbone
 from graphadapt.data.sampler import TaskSampler
 from graphadapt.model import ComposedModel
 from graphadapt.objective.metrics import Evaluation
@@ -32,7 +33,8 @@ class FineTuning:
         objective: loss of a step.
         score: validation metrics of the model as it is when called.
         planned: whether an epoch's draws are copied to the device together and its batches padded
-            to a few sizes, which a GPU gains by; None is everywhere but on a CPU.
+            to a few sizes, which a GPU gains by; None is everywhere but on a CPU, unless the
+            backbone is one that was never told of padding.
     """
 
     def __init__(
@@ -48,7 +50,10 @@ class FineTuning:
         self.model, self.feed, self.sampler = model, feed, sampler
         self.objective = objective
         self.score = score
-        self.planned = feed.device.type != "cpu" if planned is None else planned
+        if planned is None:
+            reads_padding = model.backbone is None or isinstance(model.backbone, LayeredBackbone)
+            planned = feed.device.type != "cpu" and reads_padding
+        self.planned = planned
 
     @property
     def device(self) -> torch.device:

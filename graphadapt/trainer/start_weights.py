@@ -41,6 +41,7 @@ def start_backbone(backbone: nn.Module, config: BackboneConfig) -> None:
         CheckpointError: if nothing is there, or it is not of this kind and size.
     """
     path, settings = _weights_file(config.weights)
+    _check_kind_is_known(path.parent)
     tensors, state = load_tensors(path)
     if PACKAGE_MARK in state:
         check_card(read_card(path), path, config)
@@ -96,6 +97,18 @@ def _weights_file(weights: str) -> tuple[Path, dict[str, Any] | None]:
         f"backbone.weights={weights!r} is no file, no run folder, and none of the weights that "
         f"come with graphadapt ({known})"
     )
+
+
+def _check_kind_is_known(folder: Path) -> None:
+    """Refuse the run of a network that its settings do not describe."""
+    if not (folder / FINE_TUNING.inputs).is_file():
+        return
+    own = read_table(folder, FINE_TUNING.inputs, FINE_TUNING).get("own_backbone")
+    if own:
+        raise CheckpointError(
+            f"{folder} was trained with a backbone of your own, {own}, whose weights fit no other; "
+            "open that run and give its model's backbone to Run.create as own_backbone"
+        )
 
 
 def _trained_architecture(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -70,17 +70,23 @@ class TrainingRun(ABC, Generic[SettingsT]):
         """
 
     @classmethod
-    def trained(cls, config: SettingsT, folder: Path, *, shown: bool = True) -> Self:
+    def trained(cls, config: SettingsT, folder: Path, *, shown: bool = True, **more: Any) -> Self:
         """The run of these settings in this folder, trained to its end.
 
         One that was stopped goes on, one that is finished is opened.
+
+        Args:
+            config: settings of the run.
+            folder: new, or of the same run.
+            shown: whether progress goes to standard error.
+            more: for :meth:`create` and :meth:`open`, where a kind of run takes more than these.
 
         Raises:
             CheckpointError: if the folder holds a run of other settings, or something else.
         """
         if not (folder / LAST).exists():
-            cls.create(config, folder).train(shown=shown)
-            return cls.open(folder)
+            cls.create(config, folder, **more).train(shown=shown)
+            return cls.open(folder, **more)
         found = cls.settings(folder)
         wanted = cls._with_whole_paths(config)
         if wanted.trainer.precision == "auto":  # which a run decides
@@ -90,8 +96,8 @@ class TrainingRun(ABC, Generic[SettingsT]):
                 f"{folder} holds a run of other settings; remove it or choose another folder"
             )
         if not load_state(folder / LAST).get("finished"):
-            cls.open(folder, "none").train(resume=True, shown=shown)
-        return cls.open(folder)
+            cls.open(folder, "none", **more).train(resume=True, shown=shown)
+        return cls.open(folder, **more)
 
     @classmethod
     def settings(cls, folder: str | Path) -> SettingsT:

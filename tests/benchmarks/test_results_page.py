@@ -47,11 +47,12 @@ def test_the_committed_page_is_that_of_the_committed_results(page, repository):
 
 def test_without_results_nothing_is_measured_and_every_command_is_told(page, tmp_path):
     text = page(tmp_path)
-    assert len(verdicts(text)) == 61
+    assert len(verdicts(text)) == 62
     assert set(verdicts(text).values()) == {"not yet measured"}
     scripts = (
         "quickstart",
         "pretraining",
+        "starts_of_quickstart",
         "moleculeace",
         "prior_ablation",
         "ogb_base",
@@ -82,6 +83,22 @@ def test_moleculeace_is_held_against_the_target_and_the_peer(page, save, score, 
     assert verdict(text, "90 minutes") == "reached"
     assert f"| full | {score} |" in text
     assert "- date: 2030-01-02\n- seeds: 0\n" in text
+
+
+@pytest.mark.parametrize(("random", "said"), [(0.76, "reached"), (0.74, "missed")])
+def test_quickstart_is_to_gain_by_its_pretraining_whatever_else_moves(page, save, random, said):
+    def run(start, seed, rmse):
+        row = trained("start", start, seed, rmse=rmse)
+        return {**row, "valid": row["test"]}
+
+    scores = {"pretrained": 0.75, "random": 0.9, "random, all moves": random}
+    rows = [run(start, seed, rmse) for start, rmse in scores.items() for seed in range(3)]
+    text = page(save("starts_of_quickstart", rows[:-1]))
+    assert verdict(text, "quickstart's graph stage") == "not yet measured"
+    text = page(save("starts_of_quickstart", rows))
+    assert verdict(text, "quickstart's graph stage") == said
+    assert f"0.7500 against 0.9000 and {random:.4f}" in text
+    assert "| pretrained | 0.7500 ± 0.0000 (3) |" in text
 
 
 @pytest.mark.parametrize(("auc", "said"), [(0.771, "reached"), (0.769, "missed")])

@@ -5,10 +5,13 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
-from graphadapt.config import DataConfig
+from graphadapt.backbone.factory import build_backbone
+from graphadapt.config import DataConfig, RunConfig
 from graphadapt.data.dataset import Dataset
 from graphadapt.data.store import GraphStore
+from graphadapt.trainer.checkpoint import load_tensors
 
 
 def run_script(monkeypatch, module, *arguments):
@@ -25,8 +28,6 @@ def scripts(monkeypatch, repository):
 @pytest.fixture
 def small_presets(monkeypatch):
     """Presets at sizes that a test can train."""
-    from graphadapt.config import RunConfig
-
     whole = RunConfig.from_toml.__func__
 
     def smaller(cls, name):
@@ -80,7 +81,6 @@ def test_moleculeace_and_the_ablation_save_what_they_print(
 def test_a_finished_benchmark_is_read_back_not_trained_again(small_presets, tiny_store, tmp_path):
     from training import scores
 
-    from graphadapt.config import RunConfig
     from graphadapt.errors import CheckpointError
     from graphadapt.run import Run
 
@@ -118,6 +118,40 @@ def test_a_small_quickstart_saves_its_figures(
     (row,) = json.loads(output.read_text())["rows"]
     assert row["test"]["rmse"] > 0
     assert "4/4" in capsys.readouterr().out
+
+
+def test_quickstarts_network_is_trained_from_every_start(
+    small_presets, small_start, monkeypatch, tiny_store, tmp_path, capsys
+):
+    import starts_of_quickstart
+
+    output = tmp_path / "results.json"
+    common = ("--store", tiny_store, "--epochs", 1, "--runs", tmp_path, "--output", output)
+    run_script(monkeypatch, starts_of_quickstart, "--seeds", 0, 1, *common)
+    rows = json.loads(output.read_text())["rows"]
+    assert [(row["start"], row["seed"]) for row in rows] == [
+        (start, seed) for seed in (0, 1) for start in starts_of_quickstart.STARTS
+    ]
+    assert len({row["test"]["mean"]["rmse"] for row in rows}) == 6
+    assert "| random, all moves |" in capsys.readouterr().out
+
+    def weights(name):
+        tensors, _ = load_tensors(tmp_path / f"{name}-0" / "last.safetensors")
+        return {key: tensor for key, tensor in tensors.items() if "model/backbone." in key}
+
+    torch.manual_seed(0)
+    untrained = build_backbone(RunConfig.from_toml("quickstart-graph").backbone)
+    for name, tensor in untrained.named_parameters():
+        assert torch.equal(weights("random")[f"model/backbone.{name}"], tensor)
+    assert not torch.equal(
+        weights("random-all-moves")["model/backbone.project.weight"], untrained.project.weight
+    )
+
+    before = (tmp_path / "random-0" / "last.safetensors").stat().st_mtime_ns
+    run_script(monkeypatch, starts_of_quickstart, "--seeds", 0, *common)
+    assert json.loads(output.read_text())["rows"] == rows[:3]
+    after = (tmp_path / "random-0" / "last.safetensors").stat().st_mtime_ns
+    assert after == before
 
 
 def test_the_peer_learns_every_molecule_once_an_epoch():

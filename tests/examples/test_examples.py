@@ -41,10 +41,11 @@ def test_own_assays_make_a_csv_and_answer_from_a_pruned_bundle(run_example, tmp_
     assert "is not SMILES" in broken[3]
 
 
-def test_own_assays_write_over_nothing(run_example, tmp_path, capsys):
+@pytest.mark.parametrize("example", ["own_assays", "own_backbone"])
+def test_an_example_writes_over_nothing(run_example, tmp_path, capsys, example):
     (tmp_path / "made").mkdir()
     with pytest.raises(SystemExit):
-        run_example("own_assays", "--folder", "made")
+        run_example(example, "--folder", "made")
     assert "made exists already; name a new one with --folder" in capsys.readouterr().err
 
 
@@ -56,13 +57,15 @@ def test_own_assays_take_a_table_of_mixed_kinds(run_example, repository):
 
 
 def test_own_backbone_shows_that_adding_and_freezing_change_nothing(run_example):
-    said = run_example("own_backbone")
+    said = run_example("own_backbone", "--folder", "made")
     assert "updates.0, updates.1, updates.2 and the readout" in said
     moved = [float(found) for found in re.findall(r"moves? an answer by (\S+)", said)]
     assert len(moved) == 2
     assert max(moved) < 1e-5
     before, after = map(float, re.search(r"loss (\S+) to (\S+)", said).groups())
     assert after < before
+    (mean,) = [row for row in rows_after(said, "task ") if row[0] == "mean"]
+    assert np.isfinite(float(mean[2]))
 
 
 def test_relation_matrix_of_the_bundled_targets_holds_on_unseen_cells(run_example, tmp_path):

@@ -13,6 +13,7 @@ from graphadapt.data.split import TEST, VALID
 from graphadapt.data.store import GraphStore
 from graphadapt.errors import ConfigError, DataError
 from graphadapt.molecules.features import FeatureBlock
+from graphadapt.pretraining import structures
 from graphadapt.pretraining.structures import StructureSource, build_structures, read_structures
 
 
@@ -130,3 +131,14 @@ def test_what_cannot_be_read_or_leaves_nothing_is_refused(tmp_path):
     with pytest.raises(DataError, match="exists already; choose another place or replace it"):
         build([source("CCO")], tmp_path / "s")
     build([source("CCN")], tmp_path / "s", overwrite=True)
+
+
+@pytest.mark.parametrize(("most", "counted"), [(0, "6/6"), (3, "3/3")])
+def test_the_choice_is_shown_as_one_piece_of_work(tmp_path, monkeypatch, capsys, most, counted):
+    monkeypatch.setattr(structures, "_MOST_AT_ONCE", 2)
+    given = source("CCO", "OCC", "CCC", "CCN", "CCF", "C1CC1")
+    build_structures([given], tmp_path / "s", most=most, processes=1)
+    lines = capsys.readouterr().err.splitlines()
+    (choosing,) = [line for line in lines if line.startswith("choosing molecules")]
+    assert counted in choosing
+    assert not any("what stays apart" in line for line in lines)

@@ -1,0 +1,100 @@
+"""Quickstart's graph stage from its pretrained network, and from the same network at random.
+
+    python benchmarks/starts_of_quickstart.py
+
+Starts: `pretrained` (the preset `quickstart-graph` as it is), `random` (the network stays at random
+weights, its norms fitted to training molecules; adapters and heads learn as in the preset), and
+`random, all moves` (from random weights, every weight learns beside them).
+"""
+
+import argparse
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from measure import markdown_table, save_results
+from training import scores
+
+from graphadapt.backbone.factory import build_backbone
+from graphadapt.config import RunConfig
+from graphadapt.data.bundled import open_store
+from graphadapt.data.dataset import Dataset
+from graphadapt.freeze import reestimate_backbone_norms
+from graphadapt.graphs.batch import GraphTable
+from graphadapt.run import Run
+
+PRESET = "quickstart-graph"
+
+PRETRAINED, RANDOM, RANDOM_MOVES = STARTS = ("pretrained", "random", "random, all moves")
+
+NORM_SAMPLE = 4096
+"""Training molecules that settle the norms of a random network, as one batch."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, help="Of every run, for a small trial.")
+    parser.add_argument("--store", default="moleculeace", help="Another store, for a small trial.")
+    parser.add_argument("--runs", type=Path, default=Path("runs/starts_of_quickstart"))
+    parser.add_argument(
+        "--output", type=Path, default=Path("benchmarks/results/starts_of_quickstart.json")
+    )
+    options = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    for seed in options.seeds:
+        for start in STARTS:
+            settings = {"trainer.seed": seed, "data.store": options.store}
+            if options.epochs:
+                settings["trainer.epochs"] = options.epochs
+            config = RunConfig.from_toml(PRESET).with_settings(settings)
+            name = f"{start}-{seed}".replace(", ", "-").replace(" ", "-")
+            found = scores(trained_from(start, config, options.runs / name))
+            rows.append({"start": start, "seed": seed, **found})
+            save_results(options.output, rows, seeds=options.seeds)
+    print(table(rows))
+
+
+def trained_from(start: str, config: RunConfig, folder: Path) -> Run:
+    """The run of these settings from this start, trained to its end."""
+    if start == PRETRAINED:
+        return Run.trained(config, folder)
+    unnamed = config.with_settings({"backbone.weights": ""})
+    if start == RANDOM_MOVES:
+        return Run.trained(unnamed.with_settings({"backbone.train": "all"}), folder)
+    torch.manual_seed(config.trainer.seed)
+    backbone = build_backbone(unnamed.backbone).eval()
+    dataset = Dataset.select(open_store(config.data.store), config.data, config.trainer.seed)
+    random = np.random.default_rng(config.trainer.seed)
+    rows = torch.from_numpy(random.permutation(dataset.rows("train"))[:NORM_SAMPLE])
+    reestimate_backbone_norms(backbone, [GraphTable.from_store(dataset.store).gather(rows)])
+    return Run.trained(unnamed, folder, own_backbone=backbone)
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Mean and deviation over seeds of the test scores, in Markdown."""
+    lines = []
+    for start in dict.fromkeys(row["start"] for row in rows):
+        own = [row for row in rows if row["start"] == start]
+        lines.append(
+            {
+                "start": start,
+                "validation RMSE": figure([row["valid"]["mean"]["rmse"] for row in own]),
+                "test RMSE": figure([row["test"]["mean"]["rmse"] for row in own]),
+                "training s": round(statistics.mean(row["seconds"] for row in own)),
+            }
+        )
+    return markdown_table(lines)
+
+
+def figure(values: Sequence[float]) -> str:
+    """Mean, deviation and number of seeds."""
+    spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.4f}{spread} ({len(values)})"
+
+
+if __name__ == "__main__":
+    main()
