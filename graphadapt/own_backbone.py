@@ -1,8 +1,7 @@
-"""Whether a network of the caller's own can be a run's backbone; asked before anything is written.
+"""Whether a network of the caller's own can be a run's backbone, asked before it is run."""
 
-Shapes: G graphs.
-"""
-
+import inspect
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -27,8 +26,9 @@ def check_own_backbone(network: object, sites: Sequence[str] = ()) -> None:
         sites: patterns of the linear layers that are to carry adapters.
 
     Raises:
-        ConfigError: if it is no ``nn.Module``, its ``width`` is not that of its embedding, a
-            pattern matches no linear layer, or the network applies a matched one by itself.
+        ConfigError: if it is no ``nn.Module``, its ``forward`` or ``width`` is not a backbone's, a
+            pattern matches no linear layer, or a matched one is not applied through ``linear`` or
+            shares its weight.
     """
     kind = f"own_backbone of type {type(network).__name__}"
     if not isinstance(network, nn.Module):
@@ -38,24 +38,43 @@ def check_own_backbone(network: object, sites: Sequence[str] = ()) -> None:
         raise ConfigError(
             f"{kind} has width={width!r}; set it to the columns of its graph embedding"
         )
+    if not _takes(network, 1) or not _takes(network, 2):
+        raise ConfigError(f"{kind} is not called as forward(batch, linear=call_linear); make it so")
     embedding, applied = _embed(network)
+    found = tuple(embedding.shape) if isinstance(embedding, Tensor) else type(embedding).__name__
     wanted = (len(_MOLECULES), width)
-    if tuple(embedding.shape) != wanted:
+    if found != wanted:
         raise ConfigError(
-            f"{kind} embeds {wanted[0]} molecules as {tuple(embedding.shape)}, and width={width} "
-            f"promises {wanted}; set width to the columns, and give a row for each graph"
+            f"{kind} embeds {wanted[0]} molecules as {found}, and width={width} promises {wanted}; "
+            "set width to the columns, and give a row for each graph"
         )
-    passed = [name for name, layer in find_sites(network, sites).items() if layer not in applied]
-    if passed:
-        raise ConfigError(
-            f"{kind} applies {passed[0]} by itself, where adapters would never be met; call "
-            "`linear(layer, x)` instead of `layer(x)`"
-        )
+    owners = Counter[Tensor](
+        weight for each in network.modules() for weight in each.parameters(False)
+    )
+    for name, layer in find_sites(network, sites).items():
+        if layer not in applied:
+            raise ConfigError(
+                f"{kind} applies {name} by itself, or not at all, where adapters would never be "
+                "met; call `linear(layer, x)` instead of `layer(x)`, or leave the site out"
+            )
+        if owners[layer.weight] > 1:
+            raise ConfigError(
+                f"{kind} shares the weight of {name} with another layer, which adapters there "
+                "would change too; give each its own, or use one layer twice"
+            )
+
+
+def _takes(network: nn.Module, arguments: int) -> bool:
+    try:
+        inspect.signature(network.forward).bind(*[None] * arguments)
+    except TypeError:
+        return False
+    return True
 
 
 @torch.no_grad()
-def _embed(network: nn.Module) -> tuple[Tensor, set[nn.Module]]:
-    """The molecules' embedding, and the layers that were applied through ``linear``."""
+def _embed(network: nn.Module) -> tuple[object, set[nn.Module]]:
+    """What it makes of the molecules, and the layers that were applied through ``linear``."""
     applied: set[nn.Module] = set()
 
     def linear(layer: nn.Linear, x: Tensor, after: ColumnMap | None = None, /) -> Tensor:
@@ -66,9 +85,8 @@ def _embed(network: nn.Module) -> tuple[Tensor, set[nn.Module]]:
     table = GraphTable.from_molecules([featurise_smiles(text) for text in _MOLECULES])
     modes = {module: module.training for module in network.modules()}
     try:
-        embedding: Tensor = network.eval()(
-            table.gather(torch.arange(len(_MOLECULES))).to(device), linear
-        )
+        batch = table.gather(torch.arange(len(_MOLECULES))).to(device)
+        embedding: object = network.eval()(batch, linear)
     finally:
         for module, mode in modes.items():
             module.training = mode

@@ -91,7 +91,8 @@ class Run(TrainingRun[RunConfig]):
             workers: the processes that train together; the first one writes.
             own_backbone: a :class:`~graphadapt.backbone.protocol.Backbone` with its first weights,
                 the same in all processes, instead of the network that ``config.backbone``
-                describes. It is trained in place, as ``config.backbone.train`` says.
+                describes. It is trained in place; ``train`` and ``train_layers`` there decide which
+                of its weights move, whatever their ``requires_grad`` was.
 
         Raises:
             CheckpointError: if the folder holds a run already, or something else.
@@ -144,12 +145,13 @@ class Run(TrainingRun[RunConfig]):
         Raises:
             CheckpointError: if the folder holds no run, no checkpoint of that name, or a run of
                 another backbone.
+            ConfigError: if ``own_backbone`` cannot be one.
         """
         folder = Path(folder)
         config, inputs = cls._read_settings(folder)
         _check_same_backbone(own_backbone, inputs, folder)
         if own_backbone is not None:
-            check_own_backbone(own_backbone)
+            check_own_backbone(own_backbone, config.adapters.sites)
             if weights == "none" and not (folder / LAST).exists():
                 raise CheckpointError(
                     f"{folder} has no checkpoint to go on from; create the run again"
@@ -168,6 +170,18 @@ class Run(TrainingRun[RunConfig]):
             run._load(weights)
         model.eval()
         return run
+
+    @classmethod
+    def trained(
+        cls,
+        config: RunConfig,
+        folder: Path,
+        *,
+        shown: bool = True,
+        own_backbone: nn.Module | None = None,
+    ) -> "Run":
+        """As for every kind of run, with a backbone of your own if one is given."""
+        return cls._trained(config, folder, shown=shown, own_backbone=own_backbone)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -249,6 +263,12 @@ class Run(TrainingRun[RunConfig]):
         self.feed.remember_what_stays(self.model, limit, shown=trainer.shown)
         return trainer
 
+    @property
+    def _model_origin(self) -> str:
+        if self.inputs.own_backbone:
+            return "the own_backbone that was given, which is of other sizes"
+        return super()._model_origin
+
     @staticmethod
     def _with_whole_paths(config: RunConfig) -> RunConfig:
         named = {
@@ -310,10 +330,13 @@ def _check_same_backbone(own_backbone: nn.Module | None, inputs: ModelInputs, fo
             f"{folder} was trained with the backbone of its settings, not with {given}; open it "
             "without own_backbone"
         )
+    what_would = (
+        f"give one of that class as own_backbone, not {given}"
+        if given
+        else "only Python opens it, by Run.open(folder, own_backbone=...)"
+    )
     raise CheckpointError(
-        f"{folder} was trained with a backbone of your own, {inputs.own_backbone}"
-        f"{f', not {given}' if given else ''}; only Python opens it, by "
-        f"Run.open(folder, own_backbone=...)"
+        f"{folder} was trained with a backbone of your own, {inputs.own_backbone}; {what_would}"
     )
 
 

@@ -38,6 +38,33 @@ class Other(Own):
     """Of the same weights, read otherwise."""
 
 
+class Shared(Own):
+    """Two layers of one weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.twin = nn.Linear(8, 8)
+        self.twin.weight = self.tied[0].weight
+
+    def forward(self, batch, linear=call_linear):
+        return linear(self.twin, super().forward(batch, linear))
+
+
+class WithoutLinear(Own):
+    def forward(self, batch):
+        return self.inside(batch)
+
+
+class WithoutDefault(Own):
+    def forward(self, batch, linear):
+        return super().forward(batch, linear)
+
+
+class TwoAnswers(Own):
+    def forward(self, batch, linear=call_linear):
+        return super().forward(batch, linear), None
+
+
 class PassedBy(Own):
     """Applies its own layers without asking."""
 
@@ -128,9 +155,9 @@ def test_it_moves_as_the_run_says_whatever_it_did_before(config, tmp_path):
 
 def test_a_run_is_opened_by_whoever_has_its_network(config, tiny_run, tmp_path):
     Run.create(config, tmp_path / "run", own_backbone=Own()).train(shown=False)
-    with pytest.raises(CheckpointError, match=r"your own, Own; only Python opens it, by Run\.open"):
+    with pytest.raises(CheckpointError, match=r"own, Own; only Python opens it, by Run\.open"):
         Run.open(tmp_path / "run")
-    with pytest.raises(CheckpointError, match=r"your own, Own, not Other; only Python"):
+    with pytest.raises(CheckpointError, match=r"own, Own; give one of that class .*, not Other"):
         Run.open(tmp_path / "run", own_backbone=Other())
     with pytest.raises(CheckpointError, match="of its settings, not with Own; open it without"):
         Run.open(tiny_run, own_backbone=Own())
@@ -152,7 +179,11 @@ def test_its_weights_start_no_network_of_the_settings(config, tmp_path, sites):
         (SimpleNamespace(width=8), "of type SimpleNamespace is no nn.Module"),
         (nn.Linear(2, 2), "of type Linear has width=None; set it to the columns"),
         (Own(width=7), r"as \(2, 8\), and width=7 promises \(2, 7\)"),
-        (PassedBy(), r"applies tied\.0 by itself, where adapters would never be met"),
+        (TwoAnswers(), r"embeds 2 molecules as tuple, and width=8 promises"),
+        (WithoutLinear(), r"is not called as forward\(batch, linear=call_linear\)"),
+        (WithoutDefault(), r"is not called as forward\(batch, linear=call_linear\)"),
+        (PassedBy(), r"applies tied\.0 by itself, or not at all, where adapters would never be"),
+        (Shared(), r"shares the weight of tied\.0 with another layer"),
     ],
 )
 def test_what_is_no_backbone_is_refused_before_anything_is_written(config, tmp_path, network, said):
@@ -169,7 +200,15 @@ def test_weights_of_two_origins_are_refused(config, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_check_leaves_no_trace(tmp_path):
+def test_a_network_of_another_size_is_told_from_the_run(config, tmp_path):
+    Run.create(config, tmp_path / "run", own_backbone=Own()).train(shown=False)
+    smaller = Own()
+    smaller.inside = build_backbone(BackboneConfig(kind="gin", layers=1, width=8))
+    with pytest.raises(CheckpointError, match="not fit the own_backbone that was given, which"):
+        Run.open(tmp_path / "run", own_backbone=smaller)
+
+
+def test_the_check_leaves_no_trace():
     network = Own().train()
     network.inside.eval()
     check_own_backbone(network, ["expand", "tied.0"])

@@ -74,4 +74,5 @@ def set_trainable(backbone: nn.Module, patterns: Sequence[str]) -> None:
                 f"there are {', '.join(names)}"
             )
     for name, parameter in backbone.named_parameters():
-        parameter.requires_grad_(any(fnmatchcase(name, pattern) for pattern in patterns))
+        moves = any(fnmatchcase(name, pattern) for pattern in patterns)
+        parameter.requires_grad_(moves and parameter.is_floating_point())

@@ -33,8 +33,8 @@ class FineTuning:
         objective: loss of a step.
         score: validation metrics of the model as it is when called.
         planned: whether an epoch's draws are copied to the device together and its batches padded
-            to a few sizes, which a GPU gains by; None is everywhere but on a CPU, unless the
-            backbone is one that was never told of padding.
+            to a few sizes, which a GPU gains by; None is everywhere but on a CPU, if there is no
+            backbone or it is a :class:`~graphadapt.backbone.layered.LayeredBackbone`.
     """
 
     def __init__(

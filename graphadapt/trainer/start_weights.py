@@ -41,12 +41,12 @@ def start_backbone(backbone: nn.Module, config: BackboneConfig) -> None:
         CheckpointError: if nothing is there, or it is not of this kind and size.
     """
     path, settings = _weights_file(config.weights)
-    _check_kind_is_known(path.parent)
     tensors, state = load_tensors(path)
     if PACKAGE_MARK in state:
         check_card(read_card(path), path, config)
         load_backbone(backbone, tensors, path)
         return
+    _check_is_of_settings(path.parent)
     if settings is None and (path.parent / SETTINGS).is_file():
         settings = read_table(path.parent, SETTINGS, FINE_TUNING)
     if settings is not None:
@@ -99,7 +99,7 @@ def _weights_file(weights: str) -> tuple[Path, dict[str, Any] | None]:
     )
 
 
-def _check_kind_is_known(folder: Path) -> None:
+def _check_is_of_settings(folder: Path) -> None:
     """Refuse the run of a network that its settings do not describe."""
     if not (folder / FINE_TUNING.inputs).is_file():
         return

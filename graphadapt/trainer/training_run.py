@@ -70,23 +70,22 @@ class TrainingRun(ABC, Generic[SettingsT]):
         """
 
     @classmethod
-    def trained(cls, config: SettingsT, folder: Path, *, shown: bool = True, **more: Any) -> Self:
+    def trained(cls, config: SettingsT, folder: Path, *, shown: bool = True) -> Self:
         """The run of these settings in this folder, trained to its end.
 
         One that was stopped goes on, one that is finished is opened.
 
-        Args:
-            config: settings of the run.
-            folder: new, or of the same run.
-            shown: whether progress goes to standard error.
-            more: for :meth:`create` and :meth:`open`, where a kind of run takes more than these.
-
         Raises:
             CheckpointError: if the folder holds a run of other settings, or something else.
         """
+        return cls._trained(config, folder, shown=shown)
+
+    @classmethod
+    def _trained(cls, config: SettingsT, folder: Path, *, shown: bool, **network: Any) -> Self:
+        """As :meth:`trained`; ``network`` goes to :meth:`create` and :meth:`open`."""
         if not (folder / LAST).exists():
-            cls.create(config, folder, **more).train(shown=shown)
-            return cls.open(folder, **more)
+            cls.create(config, folder, **network).train(shown=shown)
+            return cls.open(folder, **network)
         found = cls.settings(folder)
         wanted = cls._with_whole_paths(config)
         if wanted.trainer.precision == "auto":  # which a run decides
@@ -96,8 +95,8 @@ class TrainingRun(ABC, Generic[SettingsT]):
                 f"{folder} holds a run of other settings; remove it or choose another folder"
             )
         if not load_state(folder / LAST).get("finished"):
-            cls.open(folder, "none", **more).train(resume=True, shown=shown)
-        return cls.open(folder, **more)
+            cls.open(folder, "none", **network).train(resume=True, shown=shown)
+        return cls.open(folder, **network)
 
     @classmethod
     def settings(cls, folder: str | Path) -> SettingsT:
@@ -157,6 +156,11 @@ class TrainingRun(ABC, Generic[SettingsT]):
         """
         return self.trainer(resume=resume, workers=workers, shown=shown).fit()
 
+    @property
+    def _model_origin(self) -> str:
+        """What the model was made from, for an error."""
+        return "its own settings"
+
     @staticmethod
     @abstractmethod
     def _with_whole_paths(config: SettingsT) -> SettingsT:
@@ -175,7 +179,7 @@ class TrainingRun(ABC, Generic[SettingsT]):
         tensors = model_tensors(path)
         found = mismatch(self.model, tensors)
         if found:
-            raise CheckpointError(f"{path} does not fit its own settings: {found}")
+            raise CheckpointError(f"{path} does not fit {self._model_origin}: {found}")
         self.model.load_state_dict(tensors)
 
     def _write_settings(self, inputs: ModelInputs) -> None:
