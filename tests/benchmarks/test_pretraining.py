@@ -334,3 +334,16 @@ def test_a_probe_finds_labels_that_are_linear_in_the_embedding(tiny_store):
     for task in np.flatnonzero(dataset.is_binary):
         cells = test[:, task]
         assert ((answers[cells, task] > 0) == (dataset.labels[cells, task] > 0.5)).all()
+
+
+@pytest.mark.parametrize("name", ["gin-virtual-node", "neural-fingerprint"])
+def test_committed_rows_are_of_the_weights_that_ship(repository, name):
+    from pretraining_starts import starts
+
+    from graphadapt.backbone.package import bundled_weights
+
+    (ours,) = starts([bundled_weights()[name]], None, ["ours"])
+    results = (repository / "benchmarks" / "results").glob("pretraining*.json")
+    rows = [row for path in results for row in json.loads(path.read_text("utf-8"))["rows"]]
+    marks = {row["inputs"]["weights"] for row in rows if row["start"] == ours.name}
+    assert marks == {ours.mark}, "measure them again by benchmarks/pretraining.py"
