@@ -4,6 +4,7 @@ import inspect
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -11,11 +12,22 @@ from graphadapt.adapters.sites import find_sites
 from graphadapt.backbone.protocol import ColumnMap, call_linear
 from graphadapt.errors import ConfigError
 from graphadapt.graphs.batch import GraphTable
-from graphadapt.molecules.featurise import featurise_smiles
+from graphadapt.molecules.arrays import MoleculeArrays
 
 __all__ = ["check_own_backbone"]
 
-_MOLECULES = ("CCO", "c1ccccc1")
+_CARBON, _SINGLE = [5, 0, 4, 5, 0, 0, 2, 0, 0], [0, 0, 0]
+_MOLECULES = (
+    MoleculeArrays(
+        np.array([_CARBON] * 3, np.uint8),
+        np.array([[0, 1], [1, 2]], np.int16),
+        np.array([_SINGLE] * 2, np.uint8),
+    ),
+    MoleculeArrays(
+        np.array([_CARBON], np.uint8), np.zeros((0, 2), np.int16), np.zeros((0, 3), np.uint8)
+    ),
+)
+"""A chain of three carbon atoms, and one alone; as arrays, for a machine without RDKit."""
 
 
 def check_own_backbone(network: object, sites: Sequence[str] = ()) -> None:
@@ -82,7 +94,7 @@ def _embed(network: nn.Module) -> tuple[object, set[nn.Module]]:
         return call_linear(layer, x, after)
 
     device = next((weight.device for weight in network.parameters()), torch.device("cpu"))
-    table = GraphTable.from_molecules([featurise_smiles(text) for text in _MOLECULES])
+    table = GraphTable.from_molecules(_MOLECULES)
     modes = {module: module.training for module in network.modules()}
     try:
         batch = table.gather(torch.arange(len(_MOLECULES))).to(device)
