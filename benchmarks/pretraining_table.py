@@ -6,7 +6,7 @@ from typing import Any
 
 from measure import markdown_table
 
-__all__ = ["metric_of", "settings_text", "table"]
+__all__ = ["figure", "metric_of", "settings_text", "table"]
 
 Row = Mapping[str, Any]
 
@@ -60,6 +60,10 @@ def _figure(rows: Sequence[Row], epochs: int | None) -> str:
     values = [row["test"][metric] for row in rows if metric in row["test"]]
     if not values:
         return "-"
+    return figure(values, "" if epochs is None else f", {epochs} epochs")
+
+
+def figure(values: Sequence[float], note: str = "") -> str:
+    """Mean, deviation, number of values, and what there is to say of them."""
     spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
-    length = "" if epochs is None else f", {epochs} epochs"
-    return f"{statistics.mean(values):.4f}{spread} ({len(values)}{length})"
+    return f"{statistics.mean(values):.4f}{spread} ({len(values)}{note})"

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from measure import markdown_table, save_results
+from pretraining_table import figure
 from training import scores
 
 from graphadapt.backbone.factory import build_backbone
@@ -88,12 +89,6 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             }
         )
     return markdown_table(lines)
-
-
-def figure(values: Sequence[float]) -> str:
-    """Mean, deviation and number of seeds."""
-    spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.4f}{spread} ({len(values)})"
 
 
 if __name__ == "__main__":
