@@ -30,13 +30,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from composed_network import bare_model, composed_model, compositions, parameters
-from engine_times import Way, peers_of, thread_setting, times_row, timing_rows
-from live_network import live_file
-from measure import alternate, markdown_table, save_results, timing_options
 from torch import Tensor
-from trained_network import Sample, sample, whole_inputs
 
+from deployment.composed_network import bare_model, composed_model, compositions, parameters
+from deployment.engine_times import Way, peers_of, thread_setting, times_row, timing_rows
+from deployment.live_network import live_file
+from deployment.trained_network import Sample, sample, whole_inputs
+from evidence.results import save_results
+from evidence.tables import markdown_table
+from evidence.timing import alternate, timing_options
 from graphadapt.export.adapter_bundle import write_adapter_bundle
 from graphadapt.export.adapter_files import run_options
 from graphadapt.export.bundle import trace

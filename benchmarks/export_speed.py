@@ -24,11 +24,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from engine_times import Way, peers_of, thread_setting, times_row, timing_rows
-from measure import alternate, markdown_table, save_results, timing_options
-from torch_ways import compiled_ways, eager_ways
-from trained_network import KINDS, Sample, featurised, network, sample, train, whole_inputs
 
+from deployment.engine_times import Way, peers_of, thread_setting, times_row, timing_rows
+from deployment.torch_ways import compiled_ways, eager_ways
+from deployment.trained_network import (
+    KINDS,
+    Sample,
+    featurised,
+    network,
+    sample,
+    train,
+    whole_inputs,
+)
+from evidence.results import save_results
+from evidence.tables import markdown_table
+from evidence.timing import alternate, timing_options
 from graphadapt.export.bundle import write_bundle
 from graphadapt.export.parity_record import Parity
 from graphadapt.export.repeated_runs import ParityPlan

@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import alternate, markdown_table, ratio, save_results, timing_options
 from rdkit import Chem, rdBase
 
+from evidence.results import save_results
+from evidence.tables import markdown_table
+from evidence.timing import alternate, ratio, timing_options
 from graphadapt.molecules.arrays import MoleculeArrays
 from graphadapt.molecules.featurise import featurise_smiles
 from graphadapt.progress import track

@@ -38,17 +38,17 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from gpu_arrays import Arrays, write_arrays, write_store
-from gpu_clock import ceilings, is_usable
-from gpu_kernels import gather_rows, kernel_rows
-from gpu_limits import at_most
-from gpu_onnx import onnx_rows, tensorrt_rows
-from gpu_plan import SuitePlan
-from gpu_steps import peer_epoch_rows, step_rows
-from gpu_tables import table
-from gpu_training import own_epoch_rows, replay_rows, work_rows
-from measure import save_results
 
+from evidence.results import save_results
+from gpu.arrays import Arrays, write_arrays, write_store
+from gpu.clock import ceilings, is_usable
+from gpu.kernels import gather_rows, kernel_rows
+from gpu.limits import at_most
+from gpu.plan import SuitePlan
+from gpu.providers import onnx_rows, tensorrt_rows
+from gpu.steps import peer_epoch_rows, step_rows
+from gpu.tables import table
+from gpu.training import own_epoch_rows, replay_rows, work_rows
 from graphadapt.graphs.batch import GraphTable
 from graphadapt.graphs.buckets import BucketLadder
 from graphadapt.graphs.message_passing import MessageKernels, message_kernels

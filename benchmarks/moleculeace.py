@@ -11,9 +11,9 @@ frozen: adapters with graphs alone, and with fingerprints; and `graph, random st
 import argparse
 from pathlib import Path
 
-from measure import markdown_table, save_results
-from training import scores
-
+from accuracy.scores import scores
+from evidence.results import save_results
+from evidence.tables import markdown_table
 from graphadapt.config import RunConfig
 from graphadapt.data.bundled import PUBLISHED_RMSE
 from graphadapt.run import Run

@@ -12,9 +12,9 @@ import os
 import statistics
 from pathlib import Path
 
-from measure import markdown_table, save_results
-from training import scores
-
+from accuracy.scores import scores
+from evidence.results import save_results
+from evidence.tables import markdown_table
 from graphadapt.config import RunConfig
 from graphadapt.data.load import load_source
 from graphadapt.data.prepare import prepare

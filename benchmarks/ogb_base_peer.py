@@ -19,17 +19,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import save_results
 from numpy.typing import NDArray
-from ogb_base import PUBLISHED, prepared, table
-from peers.geometric import geometric_batches, geometric_training
-from peers.training import LabelledGraphs, PeerSettings
 
+from evidence.results import save_results
 from graphadapt.config import DataConfig, RunConfig
 from graphadapt.data.dataset import Dataset
 from graphadapt.data.store import GraphStore
 from graphadapt.objective.metrics import evaluate_tasks
 from graphadapt.progress import Progress
+from ogb_base import PUBLISHED, prepared, table
+from peers.geometric import geometric_batches, geometric_training
+from peers.training import LabelledGraphs, PeerSettings
 
 TRAINER = "PyTorch Geometric"
 

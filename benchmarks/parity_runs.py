@@ -21,10 +21,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from composed_network import composed_model, compositions
-from measure import markdown_table, save_results
-from trained_network import sample
 
+from deployment.composed_network import composed_model, compositions
+from deployment.trained_network import sample
+from evidence.results import save_results
+from evidence.tables import markdown_table
 from graphadapt.errors import BundleError
 from graphadapt.export.adapter_bundle import write_adapter_bundle
 from graphadapt.export.adapter_files import adapter_paths

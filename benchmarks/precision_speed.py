@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from engine_times import Way, peers_of, thread_setting, times_row, timing_rows
-from measure import alternate, markdown_table, save_results, timing_options
-from torch_ways import eager_ways, half_ways
-from trained_network import Sample, sample
 
+from deployment.engine_times import Way, peers_of, thread_setting, times_row, timing_rows
+from deployment.torch_ways import eager_ways, half_ways
+from deployment.trained_network import Sample, sample
+from evidence.results import save_results
+from evidence.tables import markdown_table
+from evidence.timing import alternate, timing_options
 from graphadapt.export.bundle_files import read_bundle_files
 from graphadapt.export.contract import MODEL_FILE
 from graphadapt.export.repeated_runs import ParityPlan, opener

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import markdown_table
-from straight_line import straight_line
 
+from evidence.straight_line import straight_line
+from evidence.tables import markdown_table
 from graphadapt.data.featurised import CHUNK
 from graphadapt.data.prepare import prepare
 from graphadapt.data.source import MoleculeSource

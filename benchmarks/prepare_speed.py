@@ -26,14 +26,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from measure import alternate, markdown_table, ratio, save_results, timing_options
-from prepare_growth import Growth, growth_tables, labelled_source
 from rdkit import Chem, rdBase
 
+from evidence.results import save_results
+from evidence.tables import markdown_table
+from evidence.timing import alternate, ratio, timing_options
 from graphadapt.data.prepare import prepare
 from graphadapt.data.source import MoleculeSource
 from graphadapt.molecules.process_map import available_cores
 from graphadapt.progress import track
+from prepare_growth import Growth, growth_tables, labelled_source
 
 SETS = ("tox21", "toxcast", "muv", "sider")
 PARSE, PUBLISHED, TABLE = "RDKit parse only", "published set", "user's table"

@@ -24,16 +24,15 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from measure import save_results, saved_rows
-from pretraining_case import ADAPTERS, FULL, PROBE, Case, is_outdated, is_row_of
-from pretraining_starts import PLACES, starts
-from pretraining_table import metric_of, table
-
+from evidence.results import save_results, saved_rows
 from graphadapt.backbone.package import bundled_weights
 from graphadapt.data.bundled import BUNDLED
 from graphadapt.data.store import is_store
 from graphadapt.progress import note
 from graphadapt.trainer.interrupt import Interrupted
+from transfer.case import ADAPTERS, FULL, PROBE, Case, is_outdated, is_row_of
+from transfer.starts import PLACES, starts
+from transfer.table import metric_of, table
 
 SETS = ("ogbg_molbbbp", "ogbg_moltox21", "ogbg_molsider", "ogbg_molmuv", BUNDLED)
 WAYS = (PROBE, ADAPTERS, FULL)

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import markdown_table, save_results
-from training import scores
 
+from accuracy.scores import scores
+from evidence.results import save_results
+from evidence.tables import markdown_table
 from graphadapt.config import RunConfig
 from graphadapt.objective.intervals import paired_difference
 from graphadapt.run import Run

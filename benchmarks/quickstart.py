@@ -11,8 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from measure import save_results
-
+from evidence.results import save_results
 from graphadapt.cli.settings import parse_settings
 from graphadapt.quickstart import Quickstart
 

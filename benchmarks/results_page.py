@@ -13,14 +13,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import export_checks
-import export_tables
-import results_checks as checks
-from gpu_checks import gpu_suite
-from measure import markdown_table
-from pretraining_checks import pretrained_quickstart, pretraining, starts_of_quickstart
-from results_checks import Check, Results
-from serve_checks import gpu_answers, serve_speed
+from accuracy.checks import moleculeace, ogb_base, prior_ablation
+from accuracy.checks import quickstart as trained_quickstart
+from accuracy.tables import quickstart_tables
+from deployment.checks import (
+    composed_speed,
+    export_speed,
+    parity_runs,
+    precision_speed,
+    selection_cost,
+)
+from deployment.serving_checks import gpu_answers, serve_speed
+from deployment.tables import (
+    composed_tables,
+    engine_tables,
+    parity_tables,
+    precision_tables,
+    rows_with,
+)
+from evidence.checks import Check, Results
+from evidence.tables import markdown_table
+from gpu.checks import gpu_suite
+from preparation.checks import featurise_speed, prepare_speed
+from preparation.tables import featurise_tables
+from training_speed.checks import train_speed
+from transfer.checks import pretrained_quickstart, pretraining, starts_of_quickstart
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -59,50 +76,9 @@ def plain_table(result: Results) -> list[str]:
     return [markdown_table(result.rows)]
 
 
-def featurise_tables(result: Results) -> list[str]:
-    timed = [row for row in result.rows if "way" in row]
-    rates = {(row["set"], row["way"]): row["per_second"] for row in timed}
-    speed = [
-        {
-            "set": row["set"],
-            "molecules": row["molecules"],
-            "blocks": row["n"],
-            "smiles2graph, molecules/s": round(rates[row["set"], "ogb smiles2graph"]),
-            "graphadapt, molecules/s": round(row["per_second"]),
-            "times faster (quartiles)": checks.spread(row, "times_smiles2graph"),
-        }
-        for row in timed
-        if row["way"] == "graphadapt"
-    ]
-    same = [row for row in result.rows if "different" in row]
-    return [markdown_table(found) for found in (speed, same) if found]
-
-
 def quickstart(results: Sequence[Results]) -> list[Check]:
     """What was asked of it from the start, and since a pretrained network comes with it."""
-    return [*checks.quickstart(results), *pretrained_quickstart(results)]
-
-
-def quickstart_tables(result: Results) -> list[str]:
-    scores = [
-        {
-            "molecules are read as": checks.reading(result),
-            "mean test RMSE": round(checks.means(row)["rmse"], 4),
-            "cliff RMSE": round(checks.means(row)["cliff_rmse"], 4),
-            "whole quickstart, s": row["seconds"],
-        }
-        for row in result.rows
-    ]
-    engines = [
-        {
-            "batch": each["batch"],
-            "times faster than PyTorch": round(each["speedup"], 2),
-            "largest error, log units": f"{each['largest_error']:.1e}",
-        }
-        for row in result.rows
-        for each in row.get("comparison", ())
-    ]
-    return [markdown_table(found) for found in (scores, engines) if found]
+    return [*trained_quickstart(results), *pretrained_quickstart(results)]
 
 
 BENCHMARKS = (
@@ -131,7 +107,7 @@ BENCHMARKS = (
         "MoleculeACE, preset `full`",
         "moleculeace.json",
         "python benchmarks/moleculeace.py",
-        checks.moleculeace,
+        moleculeace,
         from_script("moleculeace"),
     ),
     Benchmark(
@@ -139,70 +115,70 @@ BENCHMARKS = (
         "prior_ablation*.json",
         "python benchmarks/prior_ablation.py --backbone runs/moleculeace/graph-random-start-0 "
         "[--sites project --mixed-sampler]",
-        checks.prior_ablation,
+        prior_ablation,
         from_script("prior_ablation"),
     ),
     Benchmark(
         "The base: GIN with a virtual node on OGB's sets",
         "ogb_base*.json",
         "python benchmarks/ogb_base.py --data FOLDER",
-        checks.ogb_base,
+        ogb_base,
         from_script("ogb_base"),
     ),
     Benchmark(
         "A merged bundle beside PyTorch",
         "export_speed*.json",
         "python benchmarks/export_speed.py",
-        export_checks.export_speed,
-        export_tables.engine_tables,
+        export_speed,
+        engine_tables,
     ),
     Benchmark(
         "A composition beside the bare network and beside live adapters",
         "composed_speed*.json",
         "python benchmarks/composed_speed.py",
-        export_checks.composed_speed,
-        export_tables.composed_tables,
+        composed_speed,
+        composed_tables,
     ),
     Benchmark(
         "A bundle in eight-bit numbers",
         "precision_speed*.json",
         "python benchmarks/precision_speed.py RUN",
-        export_checks.precision_speed,
-        export_tables.precision_tables,
+        precision_speed,
+        precision_tables,
     ),
     Benchmark(
         "Half of the adapters",
         "selection_cost*.json",
         "python benchmarks/selection_cost.py RUN",
-        export_checks.selection_cost,
+        selection_cost,
         plain_table,
     ),
     Benchmark(
         "Answers of every form, thousands of times",
         "parity_runs*.json",
         "python benchmarks/parity_runs.py",
-        export_checks.parity_runs,
-        export_tables.parity_tables,
+        parity_runs,
+        parity_tables,
     ),
     Benchmark(
         "The featuriser beside smiles2graph",
         "featurise_speed.json",
         "python benchmarks/featurise_speed.py --data FOLDER --check-all",
-        checks.featurise_speed,
+        featurise_speed,
         featurise_tables,
     ),
     Benchmark(
         "Preparation beside RDKit's parser",
         "prepare_speed.json",
         "python benchmarks/prepare_speed.py --data FOLDER",
-        checks.prepare_speed,
+        prepare_speed,
         from_script("prepare_speed"),
     ),
     Benchmark(
         "Training speed on a CPU",
         "train_speed*.json",
         "python benchmarks/train_speed.py --data FOLDER",
-        checks.train_speed,
+        train_speed,
         from_script("train_speed"),
     ),
     Benchmark(
@@ -210,7 +186,7 @@ BENCHMARKS = (
         "gpu_suite*.json",
         "python benchmarks/gpu_suite.py --arrays FILE",
         gpu_suite,
-        from_script("gpu_tables"),
+        from_script("gpu.tables"),
     ),
     Benchmark(
         "From SMILES to an answer",
@@ -224,7 +200,7 @@ BENCHMARKS = (
         "gpu_suite*.json",
         "python benchmarks/gpu_suite.py --arrays FILE",
         gpu_answers,
-        export_tables.rows_with("provider"),
+        rows_with("provider"),
     ),
 )
 

@@ -20,8 +20,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from measure import markdown_table, save_results
-
+from evidence.results import save_results
+from evidence.tables import markdown_table
 from graphadapt.export.adapter_bundle import write_adapter_bundle
 from graphadapt.export.repeated_runs import ParityPlan
 from graphadapt.export.sweep import sweep_run

@@ -31,10 +31,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import Timing, alternate, alternate_turns, markdown_table, ratio, save_results
-from peers.serving import MISSING, Peer, chemprop_predict, peers_folder
 from rdkit.Chem import MolFromSmiles
 
+from evidence.results import save_results
+from evidence.tables import markdown_table
+from evidence.timing import Timing, alternate, alternate_turns, ratio
 from graphadapt.data.moleculeace import moleculeace_source
 from graphadapt.export.session import SessionSettings
 from graphadapt.molecules.outcome import FeaturisedMolecule
@@ -43,6 +44,7 @@ from graphadapt.molecules.process_map import available_cores
 from graphadapt.serve.bundle_reader import Bundle, read_bundle
 from graphadapt.serve.predictor import Predictor
 from graphadapt.serve.tuning import Tuning, default_tuning, read_tuning
+from peers.serving import MISSING, Peer, chemprop_predict, peers_folder
 
 WARMUP = 3
 """Calls of every turn that do not count."""
@@ -78,8 +80,8 @@ def sample(count: int, seed: int) -> list[str]:
 
 def make_bundle(folder: Path, options: argparse.Namespace) -> Path:
     import torch
-    from trained_network import network, train
 
+    from deployment.trained_network import network, train
     from graphadapt.export.bundle import write_bundle
     from graphadapt.export.repeated_runs import ParityPlan
 

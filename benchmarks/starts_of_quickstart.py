@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import markdown_table, save_results
-from pretraining_table import figure
-from training import scores
 
+from accuracy.scores import scores
+from evidence.results import save_results
+from evidence.tables import markdown_table
 from graphadapt.backbone.factory import build_backbone
 from graphadapt.config import RunConfig
 from graphadapt.data.bundled import open_store
@@ -26,6 +26,7 @@ from graphadapt.data.dataset import Dataset
 from graphadapt.freeze import reestimate_backbone_norms
 from graphadapt.graphs.batch import GraphTable
 from graphadapt.run import Run
+from transfer.table import figure
 
 PRESET = "quickstart-graph"
 

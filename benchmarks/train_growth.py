@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from own_training import OwnTraining
-from speed_molecules import write_resampled
-from straight_line import straight_line
 
+from evidence.straight_line import straight_line
 from graphadapt.data.store import GraphStore
 from graphadapt.progress import track
 from graphadapt.trainer.threads import use_threads
+from training_speed.molecules import write_resampled
+from training_speed.own_training import OwnTraining
 
 __all__ = ["growth_rows", "peak_bytes"]
 

@@ -30,18 +30,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measure import machine, markdown_table, save_results
-from results_checks import spread
-from speed_molecules import molpcba_sizes, sample_store
-from train_accuracy import accuracy_rows
-from train_adapters import adapter_rows
-from train_growth import growth_rows
-from train_peers import LIBRARIES, peer_rows
-from train_plan import Plan
 
+from evidence.checks import spread
+from evidence.results import machine, save_results
+from evidence.tables import markdown_table
 from graphadapt.data.store import GraphStore
 from graphadapt.trainer.precision import resolve_precision
 from graphadapt.trainer.threads import use_threads
+from train_growth import growth_rows
+from training_speed.adapters import adapter_rows
+from training_speed.molecules import molpcba_sizes, sample_store
+from training_speed.peers import LIBRARIES, peer_rows
+from training_speed.plan import Plan
+from training_speed.precision import accuracy_rows
 
 __all__ = ["table"]
 

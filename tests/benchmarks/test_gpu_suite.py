@@ -113,7 +113,7 @@ def test_where_a_part_spoils_the_gpu_another_process_goes_on(arrays_file, tmp_pa
 
 
 def test_an_inner_limit_is_an_error_there_and_the_outer_one_goes_on():
-    from gpu_limits import at_most, seconds_left
+    from gpu.limits import at_most, seconds_left
 
     assert seconds_left() == float("inf")
     with at_most(9):
@@ -126,7 +126,7 @@ def test_an_inner_limit_is_an_error_there_and_the_outer_one_goes_on():
 
 
 def sleep_and_swallow(seconds):
-    from gpu_limits import at_most
+    from gpu.limits import at_most
 
     try:
         with at_most(seconds):
@@ -137,7 +137,7 @@ def sleep_and_swallow(seconds):
 
 @pytest.mark.parametrize("inner", [5, 0.5])
 def test_an_outer_limit_rings_through_inner_ones_and_their_handlers(inner):
-    from gpu_limits import at_most
+    from gpu.limits import at_most
 
     with pytest.raises(TimeoutError, match="more than 0"), at_most(0.02):
         sleep_and_swallow(inner)
@@ -145,8 +145,8 @@ def test_an_outer_limit_rings_through_inner_ones_and_their_handlers(inner):
 
 def test_a_way_that_fails_leaves_the_others_their_times(capsys):
     import gpu_suite
-    from gpu_steps import EXAMPLE, TimedWays
-    from gpu_training import OURS
+    from gpu.steps import EXAMPLE, TimedWays
+    from gpu.training import OURS
 
     class Way:
         def __init__(self, good=99):
@@ -180,7 +180,7 @@ def test_a_way_that_fails_leaves_the_others_their_times(capsys):
 
 
 def test_a_gpu_is_kept_busy_while_calls_are_queued(monkeypatch):
-    import gpu_clock
+    from gpu.clock import device_seconds
 
     said = []
 
@@ -198,7 +198,7 @@ def test_a_gpu_is_kept_busy_while_calls_are_queued(monkeypatch):
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: said.append("wait"))
     monkeypatch.setattr(torch.cuda, "_sleep", lambda cycles: said.append(cycles))
     work = lambda: said.append("work")  # noqa: E731
-    seconds = gpu_clock.device_seconds(work, torch.device("cuda"), repeats=2, warmup=1)
+    seconds = device_seconds(work, torch.device("cuda"), repeats=2, warmup=1)
     assert seconds == 5e-3
     cycles = said.pop(4)
     assert 0 < cycles <= 2e9 * 0.3
@@ -206,7 +206,7 @@ def test_a_gpu_is_kept_busy_while_calls_are_queued(monkeypatch):
 
 
 def test_a_wrong_kernel_is_found():
-    from gpu_kernels import Case, checked
+    from gpu.kernels import Case, checked
 
     x = torch.randn(40, 8)
     right = Case("sum", lambda x: x.sin(), lambda x: x.sin(), {"x": x}, 1)
@@ -217,7 +217,7 @@ def test_a_wrong_kernel_is_found():
 
 
 def test_the_file_holds_what_was_drawn(arrays_file):
-    from gpu_arrays import Arrays
+    from gpu.arrays import Arrays
 
     arrays = Arrays.read(arrays_file)
     assert len(arrays.rows) == 64
@@ -229,7 +229,7 @@ def test_the_file_holds_what_was_drawn(arrays_file):
 
 
 def test_tasks_of_one_factor_agree_and_others_do_not():
-    from gpu_arrays import FACTORS, drawn_labels
+    from gpu.arrays import FACTORS, drawn_labels
 
     labels = drawn_labels(20_000, 2 * FACTORS, np.random.default_rng(0))
     assert np.isnan(labels).mean() == pytest.approx(0.5, abs=0.01)
@@ -239,7 +239,7 @@ def test_tasks_of_one_factor_agree_and_others_do_not():
 
 
 def test_a_steps_work_is_counted():
-    from gpu_work import work_of
+    from gpu.work import work_of
 
     a, b = torch.randn(4, 5), torch.randn(5, 6)
     found = work_of(lambda: torch.mm(a, b).t().relu())

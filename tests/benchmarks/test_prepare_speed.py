@@ -41,14 +41,14 @@ def test_small_mode_measures_every_part(run_benchmark, tmp_path):
     sizes=st.lists(st.integers(1, 10**6), min_size=2, max_size=6, unique=True),
 )
 def test_points_of_a_straight_line_give_it_back(start, slope, sizes):
-    from straight_line import straight_line
+    from evidence.straight_line import straight_line
 
     line = straight_line(sizes, [start + slope * size for size in sizes])
     assert line.furthest < 1e-6
 
 
 def test_the_distance_from_a_line_is_a_share_of_the_value():
-    from straight_line import straight_line
+    from evidence.straight_line import straight_line
 
     line = straight_line([1, 1], [1.0, 3.0])
     assert line.start + line.slope == pytest.approx(1.2)  # least (c - 1)² + (c / 3 - 1)²

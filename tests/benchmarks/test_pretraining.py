@@ -66,8 +66,8 @@ def compare(weights, data, tiny_store, tmp_path, monkeypatch):
 @pytest.fixture
 def case(weights, tiny_store, tmp_path):
     """Makes a case of the small network on the tiny store."""
-    from pretraining_case import Case
-    from pretraining_starts import starts
+    from transfer.case import Case
+    from transfer.starts import starts
 
     def make(start="ours", way="adapters", seed=0, store=tiny_store, **more):
         given = {
@@ -106,7 +106,7 @@ def test_every_start_is_compared_by_every_way(compare, tmp_path, capsys):
 
 
 def test_a_stopped_comparison_goes_on(compare, tmp_path, monkeypatch):
-    from pretraining_case import Case
+    from transfer.case import Case
 
     measure, done = Case.row, []
 
@@ -197,9 +197,8 @@ def test_adapters_at_the_top_leave_the_layers_below_remembered(case, monkeypatch
 
 
 def test_sites_are_all_linear_layers_or_those_from_the_last_layer_on():
-    from pretraining_starts import adapter_sites
-
     from graphadapt.backbone.factory import build_backbone
+    from transfer.starts import adapter_sites
 
     def sites(place, **settings):
         return adapter_sites(build_backbone(BackboneConfig(width=4, **settings)), place)
@@ -246,7 +245,7 @@ def test_embeddings_of_frozen_starts_are_standardised(case):
 
 
 def test_a_standard_embedding_is_cut_off(case):
-    from standard_embedding import LIMIT
+    from transfer.standard_embedding import LIMIT
 
     made = case("ours", "probe")
     batch = training_batch(made)
@@ -261,7 +260,7 @@ def test_a_standard_embedding_is_cut_off(case):
 
 
 def test_a_column_of_an_embedding_that_says_nothing_stays_finite(case):
-    from standard_embedding import StandardEmbedding
+    from transfer.standard_embedding import StandardEmbedding
 
     made = case("ours", "probe")
     network = made.start.make(0, 0.0)
@@ -291,7 +290,7 @@ def test_a_probe_of_known_weights_on_an_official_split_is_run_once(case):
 
 
 def test_ridge_weights_solve_their_equations():
-    from frozen_probe import ridge
+    from transfer.frozen_probe import ridge
 
     random = torch.Generator().manual_seed(0)
     x = torch.cat([torch.randn(30, 4, generator=random), torch.ones(30, 1)], dim=1).double()
@@ -302,7 +301,7 @@ def test_ridge_weights_solve_their_equations():
 
 
 def test_logistic_weights_have_no_gradient_left():
-    from frozen_probe import logistic
+    from transfer.frozen_probe import logistic
 
     random = torch.Generator().manual_seed(0)
     x = torch.cat([torch.randn(40, 3, generator=random), torch.ones(40, 1)], dim=1).double()
@@ -318,7 +317,7 @@ def test_logistic_weights_have_no_gradient_left():
 
 
 def test_a_probe_finds_labels_that_are_linear_in_the_embedding(tiny_store):
-    from frozen_probe import linear_probe
+    from transfer.frozen_probe import linear_probe
 
     dataset = Dataset.select(GraphStore(tiny_store), DataConfig(), 0)
     random = torch.Generator().manual_seed(0)
@@ -338,9 +337,8 @@ def test_a_probe_finds_labels_that_are_linear_in_the_embedding(tiny_store):
 
 @pytest.mark.parametrize("name", ["gin-virtual-node", "neural-fingerprint"])
 def test_committed_rows_are_of_the_weights_that_ship(repository, name):
-    from pretraining_starts import starts
-
     from graphadapt.backbone.package import bundled_weights
+    from transfer.starts import starts
 
     (ours,) = starts([bundled_weights()[name]], None, ["ours"])
     results = (repository / "benchmarks" / "results").glob("pretraining*.json")

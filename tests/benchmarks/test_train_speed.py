@@ -27,7 +27,7 @@ def scripts(monkeypatch, repository):
 
 @pytest.fixture
 def plan():
-    from train_plan import Plan
+    from training_speed.plan import Plan
 
     return Plan(threads=1, peers=("dgl.batch",), precisions=("float32",)).smaller()
 
@@ -77,7 +77,7 @@ def test_small_mode_measures_every_part(run_benchmark, tmp_path):
 
 
 def test_float32_strays_from_itself_by_nothing(plan, tiny_store, tmp_path):
-    from train_accuracy import accuracy_rows, first_batch, off, training
+    from training_speed.precision import accuracy_rows, first_batch, off, training
 
     assert list(accuracy_rows(plan, GraphStore(tiny_store))) == []
     whole = training(plan, GraphStore(tiny_store), "float32", tmp_path)
@@ -88,7 +88,7 @@ def test_float32_strays_from_itself_by_nothing(plan, tiny_store, tmp_path):
 
 
 def test_sites_begin_at_the_layer_that_their_name_says():
-    from train_adapters import ALL_SITES, READOUT, TOP, TOP_TWO, sites
+    from training_speed.adapters import ALL_SITES, READOUT, TOP, TOP_TWO, sites
 
     backbone = build_backbone(BackboneConfig(layers=5, width=4))
     found = {moves: list(find_sites(backbone, patterns)) for moves, patterns in sites(5).items()}
@@ -106,16 +106,16 @@ def test_sites_begin_at_the_layer_that_their_name_says():
 
 
 def test_a_peer_that_is_another_network_is_not_timed(plan, tiny_store, monkeypatch, tmp_path):
-    import train_peers
+    from training_speed import peers
 
-    monkeypatch.setattr(train_peers, "copy_weights", lambda model, peer: None)
+    monkeypatch.setattr(peers, "copy_weights", lambda model, peer: None)
     with pytest.raises(SystemExit, match=r"dgl\.batch, as written, float32 is another network"):
-        train_peers.timed(plan, GraphStore(tiny_store), 8, tmp_path)
+        peers.timed(plan, GraphStore(tiny_store), 8, tmp_path)
 
 
 def test_a_library_is_held_against_at_its_fastest():
-    from measure import Timing
-    from train_peers import BEST, FLOAT32, OURS, REDUCED, TUNED, WRITTEN, Way, comparisons
+    from evidence.timing import Timing
+    from training_speed.peers import BEST, FLOAT32, OURS, REDUCED, TUNED, WRITTEN, Way, comparisons
 
     seconds = {
         Way(OURS, "", "float32"): 4.0,
@@ -140,7 +140,7 @@ def test_a_library_is_held_against_at_its_fastest():
     wanted=arrays.arrays(np.int64, st.integers(0, 20), elements=st.integers(0, 60)),
 )
 def test_resampling_comes_as_near_in_size_as_it_can(have, wanted):
-    from speed_molecules import nearest_in_size
+    from training_speed.molecules import nearest_in_size
 
     rows = nearest_in_size(have, wanted, np.random.default_rng(0))
     for row, size in zip(rows, wanted, strict=True):
@@ -148,7 +148,7 @@ def test_resampling_comes_as_near_in_size_as_it_can(have, wanted):
 
 
 def test_resampling_takes_every_molecule_of_a_size(tiny_store, tmp_path):
-    from speed_molecules import nearest_in_size, write_resampled
+    from training_speed.molecules import nearest_in_size, write_resampled
 
     have = np.array([3, 5, 3, 5, 5])
     drawn = nearest_in_size(have, np.full(600, 5), np.random.default_rng(0))
@@ -168,7 +168,7 @@ def test_resampling_takes_every_molecule_of_a_size(tiny_store, tmp_path):
 
 
 def test_joined_sources_keep_their_labels_apart():
-    from speed_molecules import joined
+    from training_speed.molecules import joined
 
     def source(name, labels):
         labels = np.array(labels, np.float32)
@@ -197,7 +197,7 @@ def test_joined_sources_keep_their_labels_apart():
     x=st.lists(st.integers(1, 1000), min_size=2, max_size=6, unique=True),
 )
 def test_a_straight_line_is_found_again(start, slope, x):
-    from straight_line import straight_line
+    from evidence.straight_line import straight_line
 
     found = straight_line(x, [start + slope * each for each in x])
     assert found.slope == pytest.approx(slope, rel=1e-6)
@@ -206,7 +206,7 @@ def test_a_straight_line_is_found_again(start, slope, x):
 
 
 def test_distance_from_the_line_is_a_share_of_the_value():
-    from straight_line import straight_line
+    from evidence.straight_line import straight_line
 
     found = straight_line([1, 10, 100], [1.0, 20.0, 100.0])
     shares = [abs((found.start + found.slope * x) / y - 1) for x, y in ((1, 1), (10, 20))]

@@ -79,8 +79,7 @@ def test_moleculeace_and_the_ablation_save_what_they_print(
 
 
 def test_a_finished_benchmark_is_read_back_not_trained_again(small_presets, tiny_store, tmp_path):
-    from training import scores
-
+    from accuracy.scores import scores
     from graphadapt.errors import CheckpointError
     from graphadapt.run import Run
 

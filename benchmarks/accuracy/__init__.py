@@ -1,0 +1,3 @@
+"""How good trained models are: parts of the benchmarks that train and score."""
+
+__all__: list[str] = []

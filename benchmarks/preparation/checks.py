@@ -1,0 +1,60 @@
+"""Figures of reading and preparing molecules held against what was asked of them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evidence.checks import Check, Results, every_row, spread
+from evidence.straight_line import LARGEST, LINEAR
+
+PREPARED = 0.5
+"""Share of RDKit's parse rate that preparation is to reach."""
+
+
+def featurise_speed(results: Sequence[Results]) -> list[Check]:
+    """The pooled sample decides; the table shows each set."""
+    rows = every_row(results)
+    speed = "at least 1.8 times faster than smiles2graph on one core, sets pooled"
+    same = "the same arrays as the witness on every molecule of four sets"
+    pooled = [row for row in rows if row.get("way") == "graphadapt" and row["set"] == "pooled"]
+    found = [Check(speed)]
+    if pooled:
+        row = pooled[0]
+        text = f"{spread(row, 'times_smiles2graph')}; {slowest_set(rows)}"
+        found = [Check(speed, text, row["times_smiles2graph"] >= 1.8)]
+    checked = [row for row in rows if "different" in row]
+    if len(checked) < 4:
+        return [*found, Check(same)]
+    different = sum(row["different"] for row in checked)
+    total = sum(row["molecules"] for row in checked)
+    return [*found, Check(same, f"{different} of {total:,} differ", different == 0)]
+
+
+def slowest_set(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The set that gains least, whichever side of the asked figure it is on."""
+    timed = [row for row in rows if row.get("way") == "graphadapt"]
+    least = min(timed, key=lambda row: row["times_smiles2graph"])
+    return f"least for {least['set']}: {spread(least, 'times_smiles2graph')}"
+
+
+def prepare_speed(results: Sequence[Results]) -> list[Check]:
+    """The worst set decides about the rate, the larger distance about the lines."""
+    rows = every_row(results)
+    rate = f"preparation at least {PREPARED:.0%} of RDKit's bare parse rate, one core each, any set"
+    linear = f"time and memory of preparing linear up to {LARGEST:,} molecules, within {LINEAR:.0%}"
+    same = "a preparation that was killed goes on, and ends in the same bytes"
+    shares = {
+        row["set"]: row["share_of_parse_rate"] for row in rows if row.get("way") == "published set"
+    }
+    lines = [row["furthest"] for row in rows if "line" in row and row["largest"] >= LARGEST]
+    killed = [row for row in rows if "same_bytes" in row and 0 < row["kept"] < row["molecules"]]
+    found = [Check(rate), Check(linear), Check(same)]
+    if "pooled" in shares:
+        text = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
+        found[0] = Check(rate, text, min(shares.values()) >= PREPARED)
+    if lines:
+        found[1] = Check(linear, f"within {max(lines):.1%}", max(lines) <= LINEAR)
+    if killed:
+        row = killed[0]
+        text = f"killed at {row['kept']:,} of {row['molecules']:,}"
+        found[2] = Check(same, text, row["same_bytes"])
+    return found

@@ -1,0 +1,3 @@
+"""What a pretrained network is worth: parts of ``pretraining.py``."""
+
+__all__: list[str] = []
