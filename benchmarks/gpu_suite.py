@@ -16,8 +16,9 @@ epochs as ``graphadapt train`` does; ``steps`` times steps of ours and of PyTorc
 turns; ``work`` counts what a step computes and moves; ``peer-epoch`` trains one epoch as OGB's
 example is written; ``ceilings`` says what the card can do; ``onnx`` answers with the bundles that
 ``--prepare`` was given (padded ones in fp32 and in fp16, and a merged one to stand beside them),
-and needs an ONNX Runtime for the card. ``tensorrt`` does so on TensorRT, only if it is named: it
-builds for minutes before. A part that fails is noted and the others still run, in another process
+and needs an ONNX Runtime for the card. Two parts run only if they are named, as they compile for
+minutes: ``compiled`` times captured steps beside steps by ``torch.compile``, and ``tensorrt``
+answers on TensorRT. A part that fails is noted and the others still run, in another process
 where it has made the GPU unusable for this one; the results are saved after each, as JSON and as a
 table beside it. ``--small`` is a minute's worth for a CPU.
 """
@@ -42,6 +43,7 @@ import torch
 from evidence.results import save_results
 from gpu.arrays import Arrays, write_arrays, write_store
 from gpu.clock import ceilings, is_usable
+from gpu.compiled import compiled_rows
 from gpu.kernels import gather_rows, kernel_rows
 from gpu.limits import at_most
 from gpu.plan import SuitePlan
@@ -108,19 +110,23 @@ PARTS: Mapping[str, tuple[int, Callable[[Suite], Iterator[dict[str, Any]]]]] = {
     "kernels": (60, Suite.kernel_part),
     "replay": (40, lambda suite: replay_rows(suite.plan, suite.sample, suite.folder)),
     "work": (20, lambda suite: work_rows(suite.plan, suite.sample, suite.folder)),
-    "epoch": (100, lambda suite: own_epoch_rows(suite.plan, suite.store, suite.folder)),
+    "epoch": (
+        100,
+        lambda suite: own_epoch_rows(suite.plan, suite.store, suite.folder, suite.arrays.sizes),
+    ),
     "steps": (
         145,
         lambda suite: step_rows(suite.plan, suite.arrays, suite.sample, suite.folder),
     ),
     "peer-epoch": (75, lambda suite: peer_epoch_rows(suite.plan, suite.arrays)),
     "onnx": (24, lambda suite: onnx_rows(suite.arrays, suite.plan)),
+    "compiled": (420, lambda suite: compiled_rows(suite.plan, suite.sample, suite.folder)),
     "tensorrt": (420, lambda suite: tensorrt_rows(suite.arrays, suite.plan)),
 }
 """Most seconds that a part may take, and what it does."""
 
-USUAL: Final = tuple(name for name in PARTS if name != "tensorrt")
-"""Together less than eight minutes."""
+USUAL: Final = tuple(name for name in PARTS if name not in ("compiled", "tensorrt"))
+"""Together less than eight minutes; the others compile for minutes, and run if they are named."""
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ from typing import Any
 
 from rdkit import Chem, rdBase
 
+from evidence.checks import spread
 from evidence.results import save_results
 from evidence.tables import markdown_table
 from evidence.timing import alternate, ratio, timing_options
@@ -35,10 +36,11 @@ from graphadapt.data.prepare import prepare
 from graphadapt.data.source import MoleculeSource
 from graphadapt.molecules.process_map import available_cores
 from graphadapt.progress import track
+from preparation.checks import PUBLISHED, TABLE
 from prepare_growth import Growth, growth_tables, labelled_source
 
 SETS = ("tox21", "toxcast", "muv", "sider")
-PARSE, PUBLISHED, TABLE = "RDKit parse only", "published set", "user's table"
+PARSE = "RDKit parse only"
 
 MOLPCBA = 437_929
 """Molecules of ogbg-molpcba."""
@@ -161,11 +163,6 @@ def rate_table(rows: Sequence[Mapping[str, Any]]) -> str:
             for row in rows
         ]
     )
-
-
-def spread(row: Mapping[str, Any], name: str) -> str:
-    """A ratio with its quartiles over blocks."""
-    return f"{row[name]:.2f} ({row[f'{name}_low']:.2f} to {row[f'{name}_high']:.2f})"
 
 
 if __name__ == "__main__":

@@ -184,7 +184,7 @@ BENCHMARKS = (
     Benchmark(
         "Training on a GPU",
         "gpu_suite*.json",
-        "python benchmarks/gpu_suite.py --arrays FILE",
+        "python benchmarks/gpu_suite.py --prepare FILE --data FOLDER, then --arrays FILE",
         gpu_suite,
         from_script("gpu.tables"),
     ),
@@ -198,7 +198,7 @@ BENCHMARKS = (
     Benchmark(
         "Answers on a GPU",
         "gpu_suite*.json",
-        "python benchmarks/gpu_suite.py --arrays FILE",
+        "python benchmarks/gpu_suite.py --prepare FILE --data FOLDER, then --arrays FILE",
         gpu_answers,
         rows_with("provider"),
     ),

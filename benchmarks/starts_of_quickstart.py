@@ -1,14 +1,15 @@
-"""Quickstart's graph stage from its pretrained network, and from the same network at random.
+"""Quickstart's graph stage from its pretrained network, and from others.
 
     python benchmarks/starts_of_quickstart.py
 
 Starts: `pretrained` (the preset `quickstart-graph` as it is), `random` (the network stays at random
-weights, its norms fitted to training molecules; adapters and heads learn as in the preset), and
-`random, all moves` (from random weights, every weight learns beside them).
+weights, its norms fitted to training molecules; adapters and heads learn as in the preset),
+`random, all moves` (from random weights, every weight learns beside them), and
+`pretrained gin-virtual-node` (the other network that comes with graphadapt in the place of the
+preset's, adapters at all of its sites, every other setting the same).
 """
 
 import argparse
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,20 @@ from transfer.table import figure
 
 PRESET = "quickstart-graph"
 
-PRETRAINED, RANDOM, RANDOM_MOVES = STARTS = ("pretrained", "random", "random, all moves")
+PRETRAINED, RANDOM, RANDOM_MOVES, OTHER = STARTS = (
+    "pretrained",
+    "random",
+    "random, all moves",
+    "pretrained gin-virtual-node",
+)
+
+OTHER_NETWORK = {
+    "backbone.kind": "gin-virtual-node",
+    "backbone.layers": 5,
+    "backbone.width": 300,
+    "backbone.weights": "gin-virtual-node",
+    "adapters.sites": ["expand", "contract"],
+}
 
 NORM_SAMPLE = 4096
 """Training molecules that settle the norms of a random network, as one batch."""
@@ -64,6 +78,8 @@ def trained_from(start: str, config: RunConfig, folder: Path) -> Run:
     """The run of these settings from this start, trained to its end."""
     if start == PRETRAINED:
         return Run.trained(config, folder)
+    if start == OTHER:
+        return Run.trained(config.with_settings(OTHER_NETWORK), folder)
     unnamed = config.with_settings({"backbone.weights": ""})
     if start == RANDOM_MOVES:
         return Run.trained(unnamed.with_settings({"backbone.train": "all"}), folder)
@@ -86,7 +102,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
                 "start": start,
                 "validation RMSE": figure([row["valid"]["mean"]["rmse"] for row in own]),
                 "test RMSE": figure([row["test"]["mean"]["rmse"] for row in own]),
-                "training s": round(statistics.mean(row["seconds"] for row in own)),
+                "training s, least": round(min(row["seconds"] for row in own)),
             }
         )
     return markdown_table(lines)

@@ -1,6 +1,6 @@
 """How fast is training on a CPU: beside other libraries, with less to train, with more molecules?
 
-    python benchmarks/train_speed.py --data FOLDER [--parts peers adapters growth]
+    python benchmarks/train_speed.py --data FOLDER [--parts peers adapters growth products]
     python benchmarks/train_speed.py --small
 
 The network is OGB's GIN with a virtual node, 5 layers of 300, on a sample of tox21 and muv (FOLDER
@@ -15,10 +15,14 @@ nothing because every batch is there before the clock starts. What bfloat16 does
 gradients stands beside it, where it is used.
 
 ``adapters``: adapters, routing and heads on a frozen backbone, beside our own full fine-tuning in
-the same precision, which has plain heads. K and R are the package's defaults.
+the same precision, which has plain heads. K and R are the package's defaults. The libraries have
+no adapters of this kind and stand in ``peers`` alone.
 
 ``growth``: full fine-tuning with more and more molecules of ogbg-molpcba's sizes; a fixed number of
 steps at each.
+
+``products``: a layer's matrix products by MKL and by oneDNN, which is why training takes them from
+where it does.
 """
 
 import argparse
@@ -43,6 +47,7 @@ from training_speed.molecules import molpcba_sizes, sample_store
 from training_speed.peers import LIBRARIES, peer_rows
 from training_speed.plan import Plan
 from training_speed.precision import accuracy_rows
+from training_speed.products import product_rows
 
 __all__ = ["table"]
 
@@ -122,6 +127,7 @@ PARTS: Mapping[str, Callable[[Plan, GraphStore], Iterator[dict[str, Any]]]] = {
     "peers": peers,
     "adapters": adapter_rows,
     "growth": growth,
+    "products": product_rows,
 }
 
 
@@ -235,6 +241,20 @@ def growth_lines(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def product_lines(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "a layer's product": f"{row['atoms']} atoms, {row['map']}",
+            "by": row["product_by"],
+            "GFLOP/s": round(row["flop_per_s"] / 1e9),
+            "spread, %": f"{100 * row['iqr_s'] / row['median_s']:.1f}",
+            "times as fast (quartiles)": spread(row, "times"),
+        }
+        for row in rows
+        if "product_by" in row
+    ]
+
+
 def line_lines(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
@@ -256,6 +276,7 @@ TABLES = (
     adapter_lines,
     growth_lines,
     line_lines,
+    product_lines,
 )
 
 

@@ -19,7 +19,9 @@ from graphadapt.data.split import DEFAULT_FRACTIONS, molecule_split_to_cells, ra
 from graphadapt.data.store import TaskInfo
 from graphadapt.data.store_writer import StoreWriter
 
-__all__ = ["Arrays", "write_arrays", "write_store"]
+__all__ = ["MOLPCBA", "Arrays", "write_arrays", "write_store"]
+
+MOLPCBA = "ogbg-molpcba"
 
 FACTORS = 16
 """Hidden properties that the tasks follow in turn, so that some of them are related."""
@@ -37,6 +39,9 @@ class Arrays:
     """(P,) rows of the pool, in [0, G)."""
 
     source: str
+    sizes: str
+    """Set whose molecules' sizes the training set has."""
+
     bundles: tuple[CarriedBundle, ...] = ()
 
     @classmethod
@@ -44,7 +49,8 @@ class Arrays:
         with np.load(path) as held:
             arrays = {name: held[name] for name in held.files}
         rows = arrays["rows"].astype(np.int64)
-        return cls(columns_from(arrays), rows, str(arrays["source"]), bundles_from(arrays))
+        source, sizes = str(arrays["source"]), str(arrays["sizes"])
+        return cls(columns_from(arrays), rows, source, sizes, bundles_from(arrays))
 
 
 def write_arrays(
@@ -82,6 +88,7 @@ def write_arrays(
         **pack_columns(columns),
         "rows": rows_P.astype(np.int32),
         "source": np.array(source),
+        "sizes": np.array(source if wanted is None else MOLPCBA),
     }
     for number, bundle in enumerate(bundles):
         written |= pack_bundle(bundle, number)

@@ -46,6 +46,12 @@ class SuitePlan:
     way_seconds: float = 60.0
     """After which a way that is not ready for its first timed step is left out."""
 
+    compiler: str = "inductor"
+    """What ``torch.compile`` makes of our own steps, where they stand beside captured ones."""
+
+    compile_seconds: float = 180.0
+    """As ``way_seconds``, of a way that compiles our own steps."""
+
     sample: int = 20_000
     """Molecules on which captured steps are compared and a step's work is counted."""
 
@@ -102,6 +108,7 @@ class SuitePlan:
             product=64,
             copied_mb=1,
             compiles=False,
+            compiler="eager",
         )
 
     def steps_of(self, way: str) -> int:

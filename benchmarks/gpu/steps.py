@@ -4,7 +4,8 @@ All train OGB's GIN with a virtual node on batches of one size drawn from one se
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ def step_rows(
         ways.prepare(name, lambda settings=settings: _peer(plan, graphs, settings), plan.warmup)
     ways.time()
     yield from ways.rows()
+    yield from ways.ratios((OURS, PLAIN), peers(plan))
 
 
 class TimedWays:
@@ -102,16 +104,22 @@ class TimedWays:
             longest = max(longest, time.perf_counter() - start)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Every way's time or reason, and ratios of ours to the peers."""
+        """Every way's time, or the reason why it has none."""
         for name, reason in self.left_out.items():
             yield {"way": name, "skipped": reason}
         batch = self.plan.batch
-        found = {name: Timing(tuple(self.blocks[name])) for name in self.steps}
-        for name, timing in found.items():
-            yield {"way": name, "batch": batch, **timing.row(pieces=batch)}
-        for name in (way for way in (OURS, PLAIN) if way in found):
-            for peer in (way for way in found if way.startswith(PEER)):
-                yield {"ours": name, "peer": peer, **ratio(found[peer], found[name]).row("times")}
+        for name in self.steps:
+            yield {"way": name, "batch": batch, **self._timing(name).row(pieces=batch)}
+
+    def ratios(self, own: Iterable[str], others: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """How many times as long the others take, of those ways that were timed."""
+        timed = ([name for name in names if name in self.steps] for names in (own, others))
+        for name, other in product(*timed):
+            times = ratio(self._timing(other), self._timing(name))
+            yield {"ours": name, "peer": other, **times.row("times")}
+
+    def _timing(self, name: str) -> Timing:
+        return Timing(tuple(self.blocks[name]))
 
     def _turn(self, name: str) -> None:
         """One way's part of a block; a way that fails has none any more."""
@@ -156,6 +164,7 @@ def peer_epoch_rows(plan: SuitePlan, arrays: Arrays) -> Iterator[dict[str, Any]]
         "epoch_of": EXAMPLE,
         "precision": "float32",
         "molecules": sum(map(len, graphs.batches)),
+        "sizes": arrays.sizes,
         "epochs": steps / len(graphs.batches),
         "epoch_s": seconds * len(graphs.batches) / steps,
         **peak(plan.device),

@@ -57,15 +57,18 @@ def own_settings(plan: SuitePlan, store: Path, **more: Any) -> dict[str, Any]:
     }
 
 
-def own_epoch_rows(plan: SuitePlan, store: Path, folder: Path) -> Iterator[dict[str, Any]]:
+def own_epoch_rows(
+    plan: SuitePlan, store: Path, folder: Path, sizes: str
+) -> Iterator[dict[str, Any]]:
     """Whole epochs of the ordinary run, from its metrics, and the most memory that they take.
 
     The first epoch compiles and captures, so the median is of the later ones. An epoch's time is
     that of its steps, planning and loss included; beside it stands the time with the checkpoint
-    that follows. Validation comes after the last epoch only.
+    that follows. Validation comes after the last epoch only. ``sizes`` names the set whose
+    molecules' sizes those of the store are.
     """
     for number, name in enumerate(WAYS):
-        yield _own_epochs(plan, store, folder / f"epochs-{number}", name)
+        yield {**_own_epochs(plan, store, folder / f"epochs-{number}", name), "sizes": sizes}
 
 
 def _own_epochs(plan: SuitePlan, store: Path, folder: Path, name: str) -> dict[str, Any]:

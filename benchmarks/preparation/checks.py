@@ -6,8 +6,11 @@ from typing import Any
 from evidence.checks import Check, Results, every_row, spread
 from evidence.straight_line import LARGEST, LINEAR
 
-PREPARED = 0.5
-"""Share of RDKit's parse rate that preparation is to reach."""
+PREPARED, HOPED = 0.5, 0.6
+"""Share of RDKit's parse rate that preparation is to reach, and that it was hoped to reach."""
+
+PUBLISHED, TABLE = "published set", "user's table"
+"""Molecules as they stand, and molecules that are first told apart by their canonical SMILES."""
 
 
 def featurise_speed(results: Sequence[Results]) -> list[Check]:
@@ -37,24 +40,31 @@ def slowest_set(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def prepare_speed(results: Sequence[Results]) -> list[Check]:
-    """The worst set decides about the rate, the larger distance about the lines."""
+    """The worst set decides about a rate, the larger distance about the lines."""
     rows = every_row(results)
-    rate = f"preparation at least {PREPARED:.0%} of RDKit's bare parse rate, one core each, any set"
     linear = f"time and memory of preparing linear up to {LARGEST:,} molecules, within {LINEAR:.0%}"
     same = "a preparation that was killed goes on, and ends in the same bytes"
-    shares = {
-        row["set"]: row["share_of_parse_rate"] for row in rows if row.get("way") == "published set"
-    }
     lines = [row["furthest"] for row in rows if "line" in row and row["largest"] >= LARGEST]
     killed = [row for row in rows if "same_bytes" in row and 0 < row["kept"] < row["molecules"]]
-    found = [Check(rate), Check(linear), Check(same)]
-    if "pooled" in shares:
-        text = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
-        found[0] = Check(rate, text, min(shares.values()) >= PREPARED)
+    grows, goes_on = Check(linear), Check(same)
     if lines:
-        found[1] = Check(linear, f"within {max(lines):.1%}", max(lines) <= LINEAR)
+        grows = Check(linear, f"within {max(lines):.1%}", max(lines) <= LINEAR)
     if killed:
         row = killed[0]
         text = f"killed at {row['kept']:,} of {row['molecules']:,}"
-        found[2] = Check(same, text, row["same_bytes"])
-    return found
+        goes_on = Check(same, text, row["same_bytes"])
+    rates = ((PUBLISHED, PREPARED), (PUBLISHED, HOPED), (TABLE, PREPARED))
+    return [*(rate(rows, way, least) for way, least in rates), grows, goes_on]
+
+
+def rate(rows: Sequence[Mapping[str, Any]], way: str, least: float) -> Check:
+    """The worst set decides."""
+    asked = (
+        f"preparation of a {way} at least {least:.0%} of RDKit's bare parse rate, one core each, "
+        "any set"
+    )
+    shares = {row["set"]: row["share_of_parse_rate"] for row in rows if row.get("way") == way}
+    if "pooled" not in shares:
+        return Check(asked)
+    text = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
+    return Check(asked, text, min(shares.values()) >= least)

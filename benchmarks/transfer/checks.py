@@ -9,13 +9,14 @@ from accuracy.checks import GRAPH_ONLY, WITH_COUNTS, reading
 from evidence.checks import SEEDS, Check, Results, below, every_row, means
 from graphadapt.data.bundled import BUNDLED
 from pretraining import SETS
-from starts_of_quickstart import STARTS as STARTS_OF_QUICKSTART
+from starts_of_quickstart import OTHER, PRETRAINED, RANDOM, RANDOM_MOVES
 from transfer.case import ADAPTERS, PROBE
 from transfer.table import settings_text
 
 __all__ = ["pretrained_quickstart", "pretraining", "starts_of_quickstart"]
 
-ENOUGH_SECONDS = 600
+ENOUGH_SECONDS, BELOW_ALONE = 600, 0.742
+"""What quickstart may take, and the test RMSE that graphs alone are to stay below."""
 
 NETWORKS = ("gin-virtual-node", "neural-fingerprint")
 
@@ -94,7 +95,7 @@ def _enough(start: str, name: str, way: str) -> int:
 def pretrained_quickstart(results: Sequence[Results]) -> list[Check]:
     """What the pretrained network is to reach in the time that quickstart has."""
     found = []
-    for kind, limit in ((WITH_COUNTS, 0.660), (GRAPH_ONLY, 0.742)):
+    for kind, limit in ((WITH_COUNTS, 0.660), (GRAPH_ONLY, BELOW_ALONE)):
         asked = (
             f"pretrained, in at most {ENOUGH_SECONDS} s: mean test RMSE below {limit:.3f}, {kind}"
         )
@@ -104,26 +105,43 @@ def pretrained_quickstart(results: Sequence[Results]) -> list[Check]:
         if rows and not in_time:
             found.append(Check(asked, f"{rows[0]['seconds']:.0f} s", False))
         else:
-            found.append(below(asked, [means(row)["rmse"] for row in in_time], limit))
+            check = below(asked, [means(row)["rmse"] for row in in_time], limit)
+            networks = "".join(f", from {start}" for start in {row["start"] for row in in_time})
+            found.append(check._replace(found=check.found + networks))
     return found
 
 
 def starts_of_quickstart(results: Sequence[Results]) -> list[Check]:
     """The same adapters from every start, over enough seeds."""
     rows = every_row(results)
+    return [_gain(rows), _in_its_place(rows)]
+
+
+def _gain(rows: Sequence[Row]) -> Check:
     asked = (
         f"quickstart's graph stage: mean test RMSE of {SEEDS} seeds from the pretrained network "
         "below those from random weights, frozen and not"
     )
-    scores = {
-        start: {row["seed"]: means(row)["rmse"] for row in rows if row["start"] == start}
-        for start in STARTS_OF_QUICKSTART
-    }
-    if min(map(len, scores.values())) < SEEDS:
-        return [Check(asked)]
-    ours, *others = (statistics.mean(found.values()) for found in scores.values())
+    scores = [_scores(rows, start) for start in (PRETRAINED, RANDOM, RANDOM_MOVES)]
+    if min(map(len, scores)) < SEEDS:
+        return Check(asked)
+    ours, *others = map(statistics.mean, scores)
     text = f"{ours:.4f} against " + " and ".join(f"{other:.4f}" for other in others)
-    return [Check(asked, text, all(ours < other for other in others))]
+    return Check(asked, text, all(ours < other for other in others))
+
+
+def _in_its_place(rows: Sequence[Row]) -> Check:
+    asked = (
+        f"graph stage with {NETWORKS[0]} in the place of quickstart's network: trained in at most "
+        f"{ENOUGH_SECONDS} s, mean test RMSE of {SEEDS} seeds below {BELOW_ALONE}"
+    )
+    scores = _scores(rows, OTHER)
+    if len(scores) < SEEDS:
+        return Check(asked)
+    least = min(row["seconds"] for row in rows if row["start"] == OTHER)
+    mean = statistics.mean(scores)
+    is_reached = mean < BELOW_ALONE and least <= ENOUGH_SECONDS
+    return Check(asked, f"{mean:.4f}, {least:.0f} s", is_reached)
 
 
 def _settings(row: Row) -> str:
@@ -136,5 +154,5 @@ def _settings(row: Row) -> str:
 
 def _scores(rows: Sequence[Row], start: str) -> list[float]:
     """One a seed."""
-    scores = {row["seed"]: row["test"]["rmse"] for row in rows if row["start"] == start}
+    scores = {row["seed"]: means(row)["rmse"] for row in rows if row["start"] == start}
     return list(scores.values())

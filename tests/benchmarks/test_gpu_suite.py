@@ -39,7 +39,8 @@ def test_small_mode_runs_every_part_from_a_bare_checkout_without_rdkit_dgl_and_o
     assert [row for row in rows if "failed" in row] == [], done.stderr
     assert all(row["part_s"] > 0 for row in rows if "part_s" in row)
     assert sum(row["budget_s"] for row in rows if "budget_s" in row) < 480
-    assert "tensorrt" not in {row["part"] for row in rows}, "it builds for minutes"
+    parts = {row["part"] for row in rows}
+    assert not parts & {"compiled", "tensorrt"}, "they build for minutes"
     kernels = [row for row in rows if "kernel" in row]
     assert len(kernels) == 1 + 2 * 6
     assert [row for row in kernels if not row["holds"]] == []
@@ -60,6 +61,20 @@ def test_small_mode_runs_every_part_from_a_bare_checkout_without_rdkit_dgl_and_o
     assert output.with_suffix(".md").read_text("utf-8").strip() in done.stdout
     (answered,) = [row for row in rows if "provider" in row]
     assert answered["skipped"] == "no bundle was given to --prepare"
+
+
+def test_captured_and_compiled_steps_are_timed_in_turns(arrays_file, run_bare, tmp_path):
+    output = tmp_path / "found.json"
+    run_bare(
+        *("gpu_suite", "--small", "--arrays", arrays_file),
+        *("--parts", "compiled", "--output", output),
+    )
+    rows = json.loads(output.read_text("utf-8"))["rows"]
+    assert [row for row in rows if "failed" in row or "skipped" in row] == []
+    assert [row["way"].rpartition("everywhere, ")[2] for row in rows if "way" in row] == [
+        *("captured", "compiled", "compiled, captured")
+    ]
+    assert len([row for row in rows if "times" in row]) == 2
 
 
 def test_a_part_that_fails_is_noted_and_the_next_one_runs(tmp_path, monkeypatch, capsys):
@@ -176,7 +191,8 @@ def test_a_way_that_fails_leaves_the_others_their_times(capsys):
     }
     timed = [row for row in rows if "median_s" in row]
     assert [(row["way"], row["n"]) for row in timed] == [(OURS, 6), (EXAMPLE, 6)]
-    assert [row["peer"] for row in rows if "times" in row] == [EXAMPLE]
+    found = ways.ratios((OURS,), ("unmade", "killed", EXAMPLE))
+    assert [(row["ours"], row["peer"]) for row in found] == [(OURS, EXAMPLE)]
 
 
 def test_a_gpu_is_kept_busy_while_calls_are_queued(monkeypatch):

@@ -71,6 +71,9 @@ def test_small_mode_measures_every_part(run_benchmark, tmp_path):
     growth = read(tmp_path, "growth")
     assert [row["training_molecules"] for row in growth if "molecules" in row] == [32, 64]
     assert [row["line"] for row in growth if "line" in row] == ["epoch_s", "peak_mb"]
+    products = [row for row in read(tmp_path, "products") if "product_by" in row]
+    assert [row["map"] for row in products] == ["8 to 16"] * 3 + ["16 to 8"] * 3
+    assert all(row["flop_per_s"] > 0 and row["times"] > 0 for row in products)
     assert "| 4 | graphadapt |" in done.stdout
     assert "10 x 12 x 8" in done.stdout
     assert "| memory, MB |" in done.stdout

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from graphadapt.backbone.factory import build_backbone
-from graphadapt.config import DataConfig, RunConfig
+from graphadapt.config import BackboneConfig, DataConfig, RunConfig
 from graphadapt.data.dataset import Dataset
 from graphadapt.data.store import GraphStore
 from graphadapt.trainer.checkpoint import load_tensors
@@ -120,10 +120,15 @@ def test_a_small_quickstart_saves_its_figures(
 
 
 def test_quickstarts_network_is_trained_from_every_start(
-    small_presets, small_start, monkeypatch, tiny_store, tmp_path, capsys
+    small_presets, small_start, write_backbone_package, monkeypatch, tiny_store, tmp_path, capsys
 ):
     import starts_of_quickstart
 
+    other = BackboneConfig(kind="gin-virtual-node", layers=2, width=8)
+    weights = write_backbone_package(other, tmp_path / "gin-virtual-node.safetensors")
+    network = {"backbone.layers": 2, "backbone.width": 8, "backbone.weights": str(weights)}
+    for name, value in network.items():
+        monkeypatch.setitem(starts_of_quickstart.OTHER_NETWORK, name, value)
     output = tmp_path / "results.json"
     common = ("--store", tiny_store, "--epochs", 1, "--runs", tmp_path, "--output", output)
     run_script(monkeypatch, starts_of_quickstart, "--seeds", 0, 1, *common)
@@ -131,7 +136,7 @@ def test_quickstarts_network_is_trained_from_every_start(
     assert [(row["start"], row["seed"]) for row in rows] == [
         (start, seed) for seed in (0, 1) for start in starts_of_quickstart.STARTS
     ]
-    assert len({row["test"]["mean"]["rmse"] for row in rows}) == 6
+    assert len({row["test"]["mean"]["rmse"] for row in rows}) == 8
     assert "| random, all moves |" in capsys.readouterr().out
 
     def weights(name):
@@ -140,6 +145,8 @@ def test_quickstarts_network_is_trained_from_every_start(
 
     torch.manual_seed(0)
     untrained = build_backbone(RunConfig.from_toml("quickstart-graph").backbone)
+    in_its_place = weights("pretrained-gin-virtual-node")
+    assert any("virtual_node" in name for name in in_its_place)
     for name, tensor in untrained.named_parameters():
         assert torch.equal(weights("random")[f"model/backbone.{name}"], tensor)
     assert not torch.equal(
@@ -148,7 +155,7 @@ def test_quickstarts_network_is_trained_from_every_start(
 
     before = (tmp_path / "random-0" / "last.safetensors").stat().st_mtime_ns
     run_script(monkeypatch, starts_of_quickstart, "--seeds", 0, *common)
-    assert json.loads(output.read_text())["rows"] == rows[:3]
+    assert json.loads(output.read_text())["rows"] == rows[:4]
     after = (tmp_path / "random-0" / "last.safetensors").stat().st_mtime_ns
     assert after == before
 
