@@ -18,9 +18,10 @@ example is written; ``ceilings`` says what the card can do; ``onnx`` answers wit
 ``--prepare`` was given (padded ones in fp32 and in fp16, and a merged one to stand beside them),
 and needs an ONNX Runtime for the card. Two parts run only if they are named, as they compile for
 minutes: ``compiled`` times captured steps beside steps by ``torch.compile``, and ``tensorrt``
-answers on TensorRT. A part that fails is noted and the others still run, in another process
-where it has made the GPU unusable for this one; the results are saved after each, as JSON and as a
-table beside it. ``--small`` is a minute's worth for a CPU.
+answers on TensorRT; ``--goes-on`` adds them to the results that are there. A part that fails is
+noted and the others still run, in another process where it has made the GPU unusable for this one;
+the results are saved after each, as JSON and as a table beside it. ``--small`` is a minute's worth
+for a CPU.
 """
 
 import argparse
@@ -120,7 +121,7 @@ PARTS: Mapping[str, tuple[int, Callable[[Suite], Iterator[dict[str, Any]]]]] = {
     ),
     "peer-epoch": (75, lambda suite: peer_epoch_rows(suite.plan, suite.arrays)),
     "onnx": (24, lambda suite: onnx_rows(suite.arrays, suite.plan)),
-    "compiled": (420, lambda suite: compiled_rows(suite.plan, suite.sample, suite.folder)),
+    "compiled": (540, lambda suite: compiled_rows(suite.plan, suite.sample, suite.folder)),
     "tensorrt": (420, lambda suite: tensorrt_rows(suite.arrays, suite.plan)),
 }
 """Most seconds that a part may take, and what it does."""
@@ -144,7 +145,9 @@ def main() -> None:
         suite = Suite(
             plan.smaller() if options.small else plan, Arrays.read(options.arrays), Path(folder)
         )
-        rows = run_parts(suite, options.parts, options.output, earlier_rows(options))
+        setup = {"part": "setup", "device": device.type, "batch": suite.plan.batch}
+        rows = earlier_rows(options) or [setup]
+        rows = run_parts(suite, options.parts, options.output, rows)
     if not options.goes_on:
         print("\n" + table(rows))
 

@@ -102,7 +102,6 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
                 "start": start,
                 "validation RMSE": figure([row["valid"]["mean"]["rmse"] for row in own]),
                 "test RMSE": figure([row["test"]["mean"]["rmse"] for row in own]),
-                "training s, least": round(min(row["seconds"] for row in own)),
             }
         )
     return markdown_table(lines)

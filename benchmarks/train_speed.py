@@ -21,8 +21,7 @@ no adapters of this kind and stand in ``peers`` alone.
 ``growth``: full fine-tuning with more and more molecules of ogbg-molpcba's sizes; a fixed number of
 steps at each.
 
-``products``: a layer's matrix products by MKL and by oneDNN, which is why training takes them from
-where it does.
+``products``: a layer's matrix products as PyTorch takes them, and by oneDNN.
 """
 
 import argparse

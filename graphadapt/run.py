@@ -43,12 +43,19 @@ from graphadapt.readout.scaling import TargetScaling
 from graphadapt.relation.build import build_relation
 from graphadapt.relation.matrix import Relation
 from graphadapt.routing.composition import uniform_composition
+from graphadapt.trainer.checkpoint import load_state
 from graphadapt.trainer.distributed import Workers
 from graphadapt.trainer.feed import Feed
 from graphadapt.trainer.fine_tuning import FineTuning
 from graphadapt.trainer.loop import Trainer
 from graphadapt.trainer.precision import resolve_device, resolve_precision
-from graphadapt.trainer.run_folder import FINE_TUNING, LAST, RunKind, check_new_folder
+from graphadapt.trainer.run_folder import (
+    FINE_TUNING,
+    LAST,
+    RunKind,
+    check_new_folder,
+    check_same_data,
+)
 from graphadapt.trainer.start_weights import start_backbone, whole_weights_path
 from graphadapt.trainer.training_run import TrainingRun
 
@@ -185,13 +192,21 @@ class Run(TrainingRun[RunConfig]):
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The molecules and labels that the run was configured with."""
-        return _open_dataset(self.config)
+        """The molecules and labels that the run was configured with.
+
+        Raises:
+            CheckpointError: if the run was trained on others, which lay in the same place.
+        """
+        dataset = _open_dataset(self.config)
+        if (self.folder / LAST).exists():
+            state = load_state(self.folder / LAST)
+            check_same_data(self.folder, state, self._digest_of(dataset))
+        return dataset
 
     @property
     def data_digest(self) -> str:
         """What tells the store from one that was prepared otherwise."""
-        return store_digest(self.dataset.store, [block.kind for block in self.inputs.blocks])
+        return self._digest_of(self.dataset)
 
     @cached_property
     def feed(self) -> Feed:
@@ -262,6 +277,9 @@ class Run(TrainingRun[RunConfig]):
         limit = self.config.trainer.cache_gb * 1e9
         self.feed.remember_what_stays(self.model, limit, shown=trainer.shown)
         return trainer
+
+    def _digest_of(self, dataset: Dataset) -> str:
+        return store_digest(dataset.store, [block.kind for block in self.inputs.blocks])
 
     @property
     def _model_origin(self) -> str:

@@ -7,6 +7,16 @@ from evidence.checks import SEEDS, Check, Results, below, by_key, every_row, mea
 from ogb_base import PUBLISHED, TRAINER
 from prior_ablation import variants
 
+__all__ = [
+    "GRAPH_ONLY",
+    "WITH_COUNTS",
+    "moleculeace",
+    "ogb_base",
+    "prior_ablation",
+    "quickstart",
+    "reading",
+]
+
 WITH_COUNTS, GRAPH_ONLY = "graphs and count fingerprints", "graphs alone"
 
 
@@ -69,7 +79,7 @@ def ogb_base(results: Sequence[Results]) -> list[Check]:
     scores = by_key(own, "set", lambda row: 100 * means(row)["rocauc"])
     found = []
     for name, (mean, deviation) in PUBLISHED.items():
-        asked = f"{name}: mean test ROC-AUC of {SEEDS} seeds within {mean} ± {deviation} %"
+        asked = f"{name}: mean test ROC-AUC of {SEEDS} seeds within {mean} ± {deviation} % or above"
         auc = scores[name]
         if len(auc) < SEEDS:
             found.append(Check(asked, f"{len(auc)} seeds so far" if auc else "-"))

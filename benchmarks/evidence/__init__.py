@@ -1,3 +1,3 @@
-"""How figures are timed, saved, shown and held against what was asked; for every benchmark."""
+"""How figures are timed, saved, shown, fitted and held against what was asked."""
 
 __all__: list[str] = []

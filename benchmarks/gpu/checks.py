@@ -5,8 +5,8 @@ from typing import Any
 
 from evidence.checks import Check, Results, spread
 from gpu.arrays import MOLPCBA
-from gpu.compiled import CAPTURED
-from gpu.steps import EXAMPLE, PEER
+from gpu.compiled import CAPTURED, COMPILED
+from gpu.steps import EXAMPLE, PEER, TUNED
 from gpu.training import OURS
 
 __all__ = ["gpu_suite"]
@@ -22,19 +22,27 @@ MOLECULES, BATCH = 350_343, 512
 
 
 def gpu_suite(results: Sequence[Results]) -> list[Check]:
-    """Rows that were not timed on a GPU count for nothing."""
+    """Rows that were not timed on a GPU, or at other sizes, count for nothing."""
     rows = [row for result in results if on_gpu(result) for row in result.rows]
     return [*kernels(rows), *epoch(rows), *beside(rows), *captured(rows)]
 
 
 def on_gpu(result: Results) -> bool:
-    return bool(result.document.get("machine", {}).get("gpus"))
+    suite = {"device": "cuda", "batch": BATCH}
+    return any(suite.items() <= row.items() for row in result.rows)
 
 
 def kernels(rows: Sequence[dict[str, Any]]) -> list[Check]:
-    asked = "every kernel within its bound of a float64 reference, captured steps equal to eager"
+    """Both kinds of kernels, in parts that ran to their end."""
+    asked = (
+        "every kernel within its bound of a float64 reference, losses of captured steps within "
+        "theirs of steps taken one kernel at a time"
+    )
     checked = [row for row in rows if "kernel" in row or "replayed" in row]
-    if not checked:
+    by = {row["kernels"] for row in checked if "kernel" in row}
+    unfinished = {row["part"] for row in rows if "failed" in row} & {"kernels", "replay"}
+    is_whole = by >= {"tensor", "triton"} and any("replayed" in row for row in checked)
+    if unfinished or not is_whole:
         return [Check(asked)]
     wrong = sum(not row["holds"] for row in checked)
     return [Check(asked, f"{wrong} of {len(checked)} do not hold", not wrong)]
@@ -46,10 +54,11 @@ def epoch(rows: Sequence[dict[str, Any]]) -> list[Check]:
         f"an epoch of {MOLECULES:,} molecules of {MOLPCBA}'s sizes, batch {BATCH}, adapters "
         f"everywhere: at most {EPOCH_S:g} s"
     )
-    memory = f"peak memory of that at most {PEAK_GB:g} GB"
+    memory = f"peak memory of that, reserved, at most {PEAK_GB:g} GB"
     if not own:
         return [Check(time), Check(memory)]
-    seconds, peak = own[0]["epoch_s"], own[0]["peak_gb"]
+    seconds = max(row["epoch_s"] for row in own)
+    peak = max(row["reserved_gb"] for row in own)
     return [
         Check(time, f"{seconds:.2f} s", seconds <= EPOCH_S),
         Check(memory, f"{peak:.2f} GB", peak <= PEAK_GB),
@@ -68,21 +77,30 @@ def beside(rows: Sequence[dict[str, Any]]) -> list[Check]:
     written = f"such an epoch at least {WRITTEN:g} times as fast as OGB's example"
     pairs = [row for row in rows if "times" in row and row["ours"] == OURS]
     tuned = [row for row in pairs if row["peer"].startswith(PEER) and row["peer"] != EXAMPLE]
-    best = fastest(f"a step at least {BEST:g} times as fast as {PEER} at its best", tuned, BEST)
+    at_best = f"a step at least {BEST:g} times as fast as {PEER} at its best"
+    has_best = any(row["peer"] == TUNED for row in tuned)
+    best = beside_closest(at_best, tuned, BEST) if has_best else Check(at_best)
     own, example = epochs_of(OURS, rows), epochs_of(EXAMPLE, rows)
     if not own or not example:
         return [Check(written), best]
-    ours, theirs = (row["epoch_s"] / row["molecules"] for row in (own[0], example[0]))
-    times = theirs / ours
-    return [Check(written, f"{times:.1f}", times >= WRITTEN), best]
+    ours = max(row["epoch_s"] / row["molecules"] for row in own)
+    fastest = min(example, key=lambda row: row["epoch_s"])
+    times = fastest["epoch_s"] / fastest["molecules"] / ours
+    text = f"{times:.1f}, {min(1, fastest['epochs']):.0%} of its epoch timed"
+    return [Check(written, text, times >= WRITTEN), best]
 
 
 def captured(rows: Sequence[dict[str, Any]]) -> list[Check]:
+    """Only where steps were indeed replayed, and the compiler had a way of its own."""
+    asked = "a captured step at least as fast as one with its network compiled"
     pairs = [row for row in rows if "times" in row and row["ours"] == CAPTURED]
-    return [fastest("a captured step at least as fast as a compiled one", pairs, 1.0)]
+    replays = sum(row["replays"] for row in rows if row.get("recorded_of") == CAPTURED)
+    if not replays or not any(row["peer"] == COMPILED for row in pairs):
+        return [Check(asked)]
+    return [beside_closest(asked, pairs, 1.0)]
 
 
-def fastest(asked: str, pairs: Sequence[dict[str, Any]], least: float) -> Check:
+def beside_closest(asked: str, pairs: Sequence[dict[str, Any]], least: float) -> Check:
     """Against the peer that comes closest."""
     if not pairs:
         return Check(asked)

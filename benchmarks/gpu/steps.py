@@ -22,10 +22,11 @@ from peers.geometric import geometric_training
 from peers.training import LabelledGraphs, PeerSettings, PeerTraining
 from training_speed.own_training import OwnTraining, several
 
-__all__ = ["EXAMPLE", "PEER", "TimedWays", "peer_epoch_rows", "step_rows"]
+__all__ = ["EXAMPLE", "PEER", "TUNED", "TimedWays", "peer_epoch_rows", "step_rows"]
 
 PEER = "PyTorch Geometric"
 EXAMPLE = f"{PEER}, as OGB's example"
+TUNED = f"{PEER}, tuned, bfloat16"
 
 
 def peers(plan: SuitePlan) -> dict[str, PeerSettings]:
@@ -36,14 +37,12 @@ def peers(plan: SuitePlan) -> dict[str, PeerSettings]:
         f"{PEER}, as written, batches by {plan.workers} workers": PeerSettings(
             workers=plan.workers
         ),
-        f"{PEER}, tuned, bfloat16, batches by {plan.workers} workers": PeerSettings(
-            **best, workers=plan.workers
-        ),
+        f"{TUNED}, batches by {plan.workers} workers": PeerSettings(**best, workers=plan.workers),
         f"{PEER}, tuned, float32": PeerSettings(tuned=True),
-        f"{PEER}, tuned, bfloat16": PeerSettings(**best),
+        TUNED: PeerSettings(**best),
     }
     if plan.compiles:
-        found[f"{PEER}, tuned, bfloat16, compiled"] = PeerSettings(**best, compiled=True)
+        found[f"{TUNED}, compiled"] = PeerSettings(**best, compiled=True)
     return found
 
 

@@ -1,4 +1,4 @@
-"""The GPU suite's rows as tables, beside what was asked for and what the card can do."""
+"""The GPU suite's rows as tables, beside what the card can do."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -29,6 +29,7 @@ __all__ = [
     "own_epoch_rows",
     "own_settings",
     "peak",
+    "recorded",
     "replay_rows",
     "work_rows",
 ]
@@ -96,22 +97,21 @@ def _own_epochs(plan: SuitePlan, store: Path, folder: Path, name: str) -> dict[s
         "epoch_s_high": max(epochs[1:]),
         "first_epoch_s": epochs[0],
         **({"epoch_with_checkpoint_s": statistics.median(whole)} if whole else {}),
-        **_recorded(trainer.recorded),
+        **recorded(trainer.recorded),
         **peak(plan.device),
     }
 
 
 def replay_rows(plan: SuitePlan, store: Path, folder: Path) -> Iterator[dict[str, Any]]:
     """Losses of captured steps beside those of the same steps taken one kernel at a time."""
-    losses, recorded = {}, None
+    losses, found = {}, {}
     for captured in (False, True):
         more = {"trainer.capture": captured, "trainer.precision": "float32", **ADAPTERS}
         training = OwnTraining(own_settings(plan, store, **more), folder / f"replay-{captured}")
         steps = range(min(plan.compared, training.learner.steps_per_epoch))
         losses[captured] = torch.stack([training.trainer.take_step(step)[0] for step in steps])
-        recorded = training.trainer.recorded
+        found = recorded(training.trainer.recorded)
     difference = (losses[True] - losses[False]).abs() / losses[False].abs()
-    found = _recorded(recorded)
     yield {
         "replayed": "losses of captured steps against the same steps one kernel at a time",
         "steps": len(difference),
@@ -133,15 +133,11 @@ def work_rows(plan: SuitePlan, store: Path, folder: Path) -> Iterator[dict[str, 
         yield {"work_of": name, **work_of(training.step)}
 
 
-def _recorded(recorded: RecordedSteps | None) -> dict[str, Any]:
+def recorded(steps: RecordedSteps | None) -> dict[str, Any]:
     """How many steps were replayed, of how many shapes, and what stood in the way if anything."""
-    if recorded is None:
+    if steps is None:
         return {"replays": 0, "shapes": 0, "obstacle": ""}
-    return {
-        "replays": recorded.replays,
-        "shapes": len(recorded),
-        "obstacle": recorded.obstacle,
-    }
+    return {"replays": steps.replays, "shapes": len(steps), "obstacle": steps.obstacle}
 
 
 def forget_peak(device: torch.device) -> None:

@@ -1,3 +1,3 @@
-"""Other libraries training the network that graphadapt trains, each in its own idiom."""
+"""Other libraries on the same work: training the same network, and answering the same molecules."""
 
 __all__: list[str] = []

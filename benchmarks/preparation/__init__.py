@@ -1,3 +1,3 @@
-"""How fast molecules are read and prepared: figures of ``prepare_speed.py``."""
+"""How fast molecules are read and prepared: ``featurise_speed.py`` and ``prepare_speed.py``."""
 
 __all__: list[str] = []

@@ -13,7 +13,7 @@ from graphadapt.progress import track
 from training_speed.own_training import OwnTraining, save_backbone, several
 from training_speed.plan import Plan
 
-__all__ = ["ALL_SITES", "READOUT", "TOP", "TOP_TWO", "adapter_rows"]
+__all__ = ["ALL_SITES", "READOUT", "TOP", "TOP_TWO", "a_step", "adapter_rows"]
 
 FULL = "everything"
 ALL_SITES = "adapters at all sites"

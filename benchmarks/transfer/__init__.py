@@ -1,3 +1,3 @@
-"""What a pretrained network is worth: parts of ``pretraining.py``."""
+"""What pretraining is worth: parts of ``pretraining.py`` and ``starts_of_quickstart.py``."""
 
 __all__: list[str] = []

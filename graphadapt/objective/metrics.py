@@ -146,24 +146,28 @@ def _choose(
     mean: Mapping[str, float],
     spread_T: Floats,
 ) -> tuple[str, float]:
-    """Name and value of the score that models are chosen by."""
+    """Name and value of the score that models are chosen by.
+
+    Among tasks of both kinds a regression counts by ``1 - rmse / spread``, and not at all where the
+    scored labels are all alike, as a binary task of one class does not.
+    """
     kinds = {task.kind for task in tasks}
     if kinds == {"binary"}:
         return binary, mean.get(binary, math.nan)
     if kinds == {"regression"}:
         return "rmse", -mean.get("rmse", math.nan)
     merits = [
-        values[binary] if binary in values else 1.0 - values["rmse"] / max(float(spread), 1e-12)
+        values[binary] if binary in values else 1.0 - values["rmse"] / float(spread)
         for values, spread in zip(table.values(), spread_T, strict=True)
-        if binary in values or "rmse" in values
+        if binary in values or ("rmse" in values and spread > 0)
     ]
     return "mixed", float(np.mean(merits)) if merits else math.nan
 
 
 def _spreads(labels_GT: Floats, scored_GT: NDArray[np.bool_]) -> Floats:
-    """Standard deviation of every task's scored labels, ``(T,)``; 0 without any."""
-    columns = zip(labels_GT.T, scored_GT.T, strict=True)
-    return np.array([label_G[cell_G].std() if cell_G.any() else 0.0 for label_G, cell_G in columns])
+    """Standard deviation of every task's scored labels, ``(T,)``; 0 where all are alike."""
+    columns = [label_G[cell_G] for label_G, cell_G in zip(labels_GT.T, scored_GT.T, strict=True)]
+    return np.array([found.std() if len(np.unique(found)) > 1 else 0.0 for found in columns])
 
 
 def _check(predictions_GT: Floats, scored_GT: NDArray[np.bool_], tasks: Sequence[TaskInfo]) -> None:

@@ -31,7 +31,13 @@ from graphadapt.trainer.distributed import Workers
 from graphadapt.trainer.interrupt import Interrupted, InterruptWatch
 from graphadapt.trainer.learner import Learner, PlannedLearner, StepInputs
 from graphadapt.trainer.recorded_steps import RecordedSteps, Recorder
-from graphadapt.trainer.run_folder import BEST, LAST, append_metrics, drop_metrics_after
+from graphadapt.trainer.run_folder import (
+    BEST,
+    LAST,
+    append_metrics,
+    check_same_data,
+    drop_metrics_after,
+)
 from graphadapt.trainer.update import Update
 from graphadapt.training_config import TrainerConfig
 
@@ -142,12 +148,7 @@ class Trainer:
         if not (self.folder / LAST).exists():
             return
         tensors, state = load_tensors(self.folder / LAST)
-        data = self.state.data
-        if data and state.get("data", "") not in ("", data):
-            raise CheckpointError(
-                f"{self.folder} was trained on other data than its settings name now: a store was "
-                "prepared anew; put the old one back, or train in another folder"
-            )
+        check_same_data(self.folder, state, self.state.data)
         groups: dict[str, dict[str, Tensor]] = {"model": {}, "optimiser": {}, "average": {}}
         for full_name, tensor in tensors.items():
             group, _, name = full_name.partition("/")
@@ -159,7 +160,7 @@ class Trainer:
         restore_optimiser(self.optimiser, self._names, groups["optimiser"])
         if self.average is not None:
             self.average.load(groups["average"])
-        self.state = TrainerState(**{**state, "data": data})
+        self.state = TrainerState(**{**state, "data": self.state.data})
 
     def _run_epoch(self, started: float) -> None:
         per_epoch = self.learner.steps_per_epoch

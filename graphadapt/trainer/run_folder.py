@@ -18,6 +18,7 @@ __all__ = [
     "RunKind",
     "append_metrics",
     "check_new_folder",
+    "check_same_data",
     "checkpoint_path",
     "drop_metrics_after",
     "read_metrics",
@@ -52,6 +53,24 @@ class RunKind(NamedTuple):
 
 FINE_TUNING: Final = RunKind("run folder", "train", "inputs.json")
 PRETRAINING: Final = RunKind("pretraining run", "pretrain", "targets.json")
+
+
+def check_same_data(folder: Path, state: Mapping[str, Any], data: str) -> None:
+    """Refuse data that a run was not trained on.
+
+    Args:
+        folder: of the run.
+        state: of its last checkpoint.
+        data: mark of the data that its settings name now; empty where it is not told from others.
+
+    Raises:
+        CheckpointError: if both are marked, and the marks differ.
+    """
+    if data and state.get("data", "") not in ("", data):
+        raise CheckpointError(
+            f"{folder} was trained on other data than its settings name now: a store was prepared "
+            "anew; put the old one back, or train in another folder"
+        )
 
 
 def check_new_folder(folder: Path, kind: RunKind, more: Collection[str] = ()) -> None:

@@ -1,9 +1,9 @@
-"""Run benchmarks as a user does."""
+"""Run benchmarks as a user does, and import them and their parts."""
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,18 @@ sys.argv = sys.argv[1:]
 sys.path.insert(0, sys.argv[0].rpartition("/")[0])
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
+
+
+@pytest.fixture(scope="session", autouse=True)
+def scripts(repository: Path) -> Iterator[None]:
+    """Scripts and their parts as modules, as they import each other.
+
+    Not a patch: its end would take back what ONNX Runtime's tools add to the path.
+    """
+    place = str(repository / "benchmarks")
+    sys.path.insert(0, place)
+    yield
+    sys.path.remove(place)
 
 
 @pytest.fixture(scope="session")

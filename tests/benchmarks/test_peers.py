@@ -1,6 +1,6 @@
 """Peers train our network: from the same weights they give the same answers and gradients."""
 
-import importlib.util
+import importlib
 import sys
 
 import numpy as np
@@ -22,20 +22,8 @@ BATCHES = ([4, 0, 1], [2, 3, 6, 5])
 SIZES = {"width": 8, "layers": 3, "dropout": 0.0}
 TASKS = 3
 
-GEOMETRIC = pytest.param(
-    "peers.geometric",
-    marks=pytest.mark.skipif(
-        importlib.util.find_spec("torch_geometric") is None,
-        reason="PyTorch Geometric is not installed; pip install torch_geometric",
-    ),
-)
-both = pytest.mark.parametrize("library", [GEOMETRIC, "peers.dgl_batch"])
+both = pytest.mark.parametrize("library", ["peers.geometric", "peers.dgl_batch"])
 either_form = pytest.mark.parametrize("tuned", [False, True], ids=["as written", "tuned"])
-
-
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch, repository):
-    monkeypatch.syspath_prepend(repository / "benchmarks")
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +157,6 @@ def test_a_peer_learns(library, settings, device, graphs):
     assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:4])
 
 
-@pytest.mark.skipif(importlib.util.find_spec("torch_geometric") is None, reason="not installed")
 def test_the_tuned_network_compiles_as_one_graph_for_all_sizes(graphs):
     training = make("peers.geometric", graphs, tuned=True)
     network = training.network.eval()

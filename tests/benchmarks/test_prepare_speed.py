@@ -2,15 +2,6 @@
 
 import json
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch, repository):
-    monkeypatch.syspath_prepend(repository / "benchmarks")
-
 
 def test_small_mode_measures_every_part(run_benchmark, tmp_path):
     output = tmp_path / "speed.json"
@@ -33,23 +24,3 @@ def test_small_mode_measures_every_part(run_benchmark, tmp_path):
     assert "| small | 500 | 1 | published set |" in done.stdout
     assert "Killed with" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["speed.json"]
-
-
-@given(
-    start=st.floats(0.1, 10),
-    slope=st.floats(1e-6, 1e-2),
-    sizes=st.lists(st.integers(1, 10**6), min_size=2, max_size=6, unique=True),
-)
-def test_points_of_a_straight_line_give_it_back(start, slope, sizes):
-    from evidence.straight_line import straight_line
-
-    line = straight_line(sizes, [start + slope * size for size in sizes])
-    assert line.furthest < 1e-6
-
-
-def test_the_distance_from_a_line_is_a_share_of_the_value():
-    from evidence.straight_line import straight_line
-
-    line = straight_line([1, 1], [1.0, 3.0])
-    assert line.start + line.slope == pytest.approx(1.2)  # least (c - 1)² + (c / 3 - 1)²
-    assert line.furthest == pytest.approx(0.6)

@@ -16,12 +16,6 @@ from graphadapt.graphs.batch import GraphTable
 from graphadapt.trainer.frozen_layers import FrozenLayers
 
 
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch, repository):
-    """The scripts as modules, as they import each other."""
-    monkeypatch.syspath_prepend(repository / "benchmarks")
-
-
 @pytest.fixture
 def weights(write_backbone_package, tmp_path):
     """A package of a small network."""

@@ -19,12 +19,6 @@ def run_script(monkeypatch, module, *arguments):
     module.main()
 
 
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch, repository):
-    """The scripts as modules, as they import each other."""
-    monkeypatch.syspath_prepend(repository / "benchmarks")
-
-
 @pytest.fixture
 def small_presets(monkeypatch):
     """Presets at sizes that a test can train."""
@@ -172,7 +166,6 @@ def test_the_peer_learns_every_molecule_once_an_epoch():
 
 
 def test_the_peer_reports_the_epoch_that_is_best_on_validation(tiny_store):
-    pytest.importorskip("torch_geometric")
     from ogb_base_peer import trained
 
     config = DataConfig(tasks=["aromatic", "greasy"])

@@ -135,6 +135,17 @@ def test_a_library_of_both_kinds_is_chosen_by_task_not_by_unit():
     assert scaled.score == pytest.approx(found.score)
 
 
+@pytest.mark.parametrize("cells", [1, 3])
+def test_a_regression_whose_labels_are_alike_has_no_part_in_the_choice(cells):
+    labels = np.full((4, 2), np.nan, np.float32)
+    labels[:, 0], labels[:cells, 1] = [0, 1, 0, 1], 0.1  # no mean of these is 0.1 exactly
+    answers = np.array([[0.2, 3.0], [0.8, 4.0], [0.1, 6.0], [0.9, 8.0]], np.float32)
+    tasks = [TaskInfo("b", "binary"), TaskInfo("r", "regression")]
+    found = evaluate_tasks(answers, labels, labels == labels, tasks)
+    assert (found.metric, found.score) == ("mixed", 1.0)
+    assert found.tasks["r"]["rmse"] > 2
+
+
 def test_predictions_outside_the_mask_may_be_anything():
     scores, labels, mask = binary_cells(1, 30, 3)
     wild = np.where(mask & ~np.isnan(labels), scores, np.nan)

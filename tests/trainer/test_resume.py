@@ -254,6 +254,22 @@ def test_a_store_that_was_prepared_anew_is_noticed_if_it_differs(
     assert_resumes_to(folder, uninterrupted)
 
 
+def test_a_trained_model_is_not_scored_on_a_store_that_was_prepared_anew(
+    tiny_store, tmp_path, uninterrupted
+):
+    store, folder = tmp_path / "store", tmp_path / "run"
+    shutil.copytree(tiny_store, store)
+    shutil.copytree(uninterrupted, folder)
+    table = json.loads((folder / "config.json").read_text("utf-8"))
+    table["data"]["store"] = str(store)
+    (folder / "config.json").write_text(json.dumps(table), "utf-8")
+    found = Run.open(folder).evaluate("valid")
+    assert found == Run.open(uninterrupted).evaluate("valid")
+    np.save(store / "labels.npy", np.load(store / "labels.npy")[:, ::-1])
+    with pytest.raises(CheckpointError, match="other data than its settings name now"):
+        Run.open(folder).evaluate("valid")
+
+
 def test_a_checkpoint_without_a_mark_of_its_data_goes_on(tiny_store, tmp_path, uninterrupted):
     folder = tmp_path / "run"
     shutil.copytree(uninterrupted, folder)

@@ -6,9 +6,8 @@ import pytest
 
 
 @pytest.fixture
-def found(monkeypatch, repository, tmp_path):
+def found(tmp_path):
     """``found(name, rows)``: the sentence of every check of the section that reads the file."""
-    monkeypatch.syspath_prepend(repository / "benchmarks")
     from evidence.checks import Results
     from results_page import BENCHMARKS, Section
 

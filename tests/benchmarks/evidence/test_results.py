@@ -1,13 +1,6 @@
 import json
 import platform
 
-import pytest
-
-
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch, repository):
-    monkeypatch.syspath_prepend(repository / "benchmarks")
-
 
 def test_results_name_command_machine_versions_and_seeds(tmp_path):
     from evidence.results import save_results

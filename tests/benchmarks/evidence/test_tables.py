@@ -1,11 +1,3 @@
-import pytest
-
-
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch, repository):
-    monkeypatch.syspath_prepend(repository / "benchmarks")
-
-
 def test_a_table_has_every_column_once_and_short_numbers():
     from evidence.tables import markdown_table
 

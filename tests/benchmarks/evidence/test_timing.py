@@ -5,11 +5,6 @@ from pathlib import Path
 import pytest
 
 
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch, repository):
-    monkeypatch.syspath_prepend(repository / "benchmarks")
-
-
 @pytest.fixture
 def ticking():
     """A clock that only moves when work does."""

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -31,15 +30,6 @@ BUCKETS = (
 QUICK = ParityPlan(repeats=1, batch_sizes=(16,), threads=(1,))
 COPIES = ("there and back", "none")
 NAMES = ("padded fp32", "padded fp16", "merged fp32")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def scripts(repository):
-    """Not a patch: its end would take back what ONNX Runtime's tools add to the path."""
-    place = str(repository / "benchmarks")
-    sys.path.insert(0, place)
-    yield
-    sys.path.remove(place)
 
 
 def halved(model, reads, outputs):
