@@ -36,6 +36,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/ogb_base.json"))
     options = parser.parse_args()
+    if options.data is None:
+        parser.error("give --data FOLDER, the one that holds ogb/")
     rows = []
     for name in options.sets:
         store = prepared(name, options.runs, options.data)

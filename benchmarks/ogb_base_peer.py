@@ -45,6 +45,8 @@ def main() -> None:
         "--output", type=Path, default=Path("benchmarks/results/ogb_base_peer.json")
     )
     options = parser.parse_args()
+    if options.data is None:
+        parser.error("give --data FOLDER, the one that holds ogb/")
     rows = []
     for name in options.sets:
         store = GraphStore(prepared(name, options.runs, options.data))

@@ -233,6 +233,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=FOLDER / "results")
     parser.add_argument("--output", type=Path, default=FOLDER / "RESULTS.md")
     options = parser.parse_args()
+    if not options.results.is_dir():
+        parser.error(f"--results {options.results} is no folder")
     options.output.write_text(page(options.results), encoding="utf-8")
 
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["corpus"]
 
 
+ASKS = {"counts": "fingerprint", "descriptors": "descriptors"}
+"""Objective that asks for a block of features."""
+
+
 @click.command()
 @click.argument("sources", nargs=-1, required=True)
 @click.option(
@@ -27,7 +31,7 @@ __all__ = ["corpus"]
     metavar="SOURCE",
     help="Take nothing that SOURCE validates or tests on, or holds if it has no split; repeatable.",
 )
-@click.option("--most", type=click.IntRange(min=0), default=0, help="Molecules; default all.")
+@click.option("--most", type=click.IntRange(min=1), help="Molecules; default all.")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the choice."
 )
@@ -36,7 +40,7 @@ __all__ = ["corpus"]
     metavar="A,B",
     default="counts,descriptors",
     show_default=True,
-    help="Blocks that objectives will predict: counts, descriptors, or none of them.",
+    help="Blocks that objectives will predict: counts, descriptors, both, or none.",
 )
 @click.option("--licence", default="", help="Of sources whose licence is not known here.")
 @click.option("--processes", type=click.IntRange(min=1), help="Default one for each core.")
@@ -46,6 +50,7 @@ def corpus(
     sources: tuple[str, ...],
     store: Path,
     apart_from: tuple[str, ...],
+    most: int | None,
     features: str,
     licence: str,
     as_json: bool,
@@ -64,6 +69,7 @@ def corpus(
         store,
         blocks,
         apart_from=[read_structures(source) for source in apart_from],
+        most=most or 0,
         **settings,
     )
     if as_json:
@@ -74,13 +80,20 @@ def corpus(
         counts = ", ".join(f"{number:,} {fate}" for fate, number in left_out.items())
         click.echo(f"{source['name']}: {source['molecules']:,} molecules, {counts}")
     stores = shlex.quote(f'corpus.stores=["{store}"]')
-    click.echo(f"Next: graphadapt pretrain gin-virtual-node -o RUN --set {stores}")
+    held = {block.kind for block in blocks}
+    off = [f"--set objectives.{name}.weight=0" for kind, name in ASKS.items() if kind not in held]
+    settings_text = " ".join([f"--set {stores}", *off])
+    click.echo(f"Next: graphadapt pretrain gin-virtual-node -o RUN {settings_text}")
 
 
 def _blocks(text: str) -> list["FeatureBlock"]:
     from graphadapt.molecules.features import FeatureBlock
 
+    if text.strip() == "none":
+        return []
     kinds, columns = parse_features(text)
     if columns:
-        raise ConfigError("a corpus has no columns of its own; use counts, descriptors or both")
+        raise ConfigError(
+            "a corpus has no columns of its own; use counts, descriptors, both or none"
+        )
     return [FeatureBlock.from_dict({"kind": kind}) for kind in kinds]

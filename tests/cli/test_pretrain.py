@@ -78,6 +78,21 @@ def test_a_corpus_as_json_says_what_became_of_its_sources(store, repository, tmp
     assert source["kept apart"] == 40
 
 
+@pytest.mark.parametrize("features", ["none", "counts", "descriptors"])
+def test_the_advice_after_a_corpus_trains_on_it_whatever_it_holds(repository, tmp_path, features):
+    table, store = repository / "tests" / "molecules.csv", tmp_path / "store"
+    result = run(
+        *("corpus", table, "-o", store, "--most", 40),
+        *("--features", features, "--processes", 1),
+    )
+    (advice,) = [line for line in result.stdout.splitlines() if line.startswith("Next: ")]
+    arguments = shlex.split(advice.removeprefix("Next: graphadapt "))
+    arguments[arguments.index("RUN")] = str(tmp_path / "run")
+    small = [part for name, value in SMALL.items() for part in ("--set", f"{name}={value!r}")]
+    done = run(*arguments, *small)
+    assert done.exit_code == 0, done.output
+
+
 def test_a_finished_run_is_packaged_without_training_again(trained, tmp_path):
     path = tmp_path / "small.safetensors"
     before = (trained / "last.safetensors").stat().st_mtime_ns
