@@ -1,7 +1,6 @@
-"""The trade-off of selection as a picture: gap and latency over the adapters' parameters."""
+"""The trade-off of selection as a picture: gap and latency by rule, from least kept to all."""
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,12 @@ __all__ = ["draw_trade_off"]
 _MOST_TASKS = 200
 """Tasks above which no line is drawn for each."""
 
-_SIDES = ({"xytext": (3, 4), "va": "bottom"}, {"xytext": (-3, -4), "va": "top", "ha": "right"})
-"""Where names stand, by turns, so that those of neighbours do not meet."""
-
 
 def draw_trade_off(path: Path, found: Sequence[TradeOff], title: str) -> None:
     """Write one panel a metric, and one of latency where it was measured.
 
-    A thick line is the mean over tasks, thin ones are the tasks.
+    Rules stand side by side, from the one that keeps least to all, with how many numbers the kept
+    adapters hold. A thick line is the mean over tasks, thin ones are the tasks.
 
     Args:
         path: ends in ``.png``, ``.svg`` or ``.pdf``; it appears once it is complete.
@@ -35,7 +32,7 @@ def draw_trade_off(path: Path, found: Sequence[TradeOff], title: str) -> None:
     ranked = sorted(found, key=_numbers)
     metrics, sizes = list(ranked[0].gap.soft), list(ranked[0].latency)
     panels = len(metrics) + bool(sizes)
-    figure = figure_of(figsize=(4.2 * panels, 3.6), layout="constrained")
+    figure = figure_of(figsize=(4.6 * panels, 4.0), layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)[0]
     for axis, metric in zip(axes, metrics, strict=False):
         _draw_gap(axis, ranked, metric)
@@ -50,51 +47,43 @@ def _numbers(each: TradeOff) -> int:
 
 
 def _draw_gap(axis: Any, ranked: Sequence[TradeOff], metric: str) -> None:
-    numbers = list(map(_numbers, ranked))
+    places = range(len(ranked))
     tasks = [name for name, gaps in ranked[0].gap.tasks.items() if metric in gaps]
+    thin = {"color": "tab:orange", "linewidth": 0.6, "alpha": 0.5}
     for name in tasks if len(tasks) <= _MOST_TASKS else ():
-        gaps = [each.gap.tasks[name].get(metric) for each in ranked]
-        axis.plot(numbers, gaps, color="tab:orange", linewidth=0.6, alpha=0.5)
+        axis.plot(places, [each.gap.tasks[name].get(metric) for each in ranked], **thin)
+    if len(tasks) <= _MOST_TASKS:
+        axis.plot([], [], **thin, label="each task")
     means = [each.gap.gap[metric] for each in ranked]
-    axis.plot(numbers, means, color="tab:blue", linewidth=2, marker="o", markersize=3)
-    for place, (name, point) in enumerate(_named_points(ranked, means)):
-        side = _SIDES[place % len(_SIDES)]
-        axis.annotate(name, point, textcoords="offset points", fontsize=6, **side, **PLAIN)
+    thick = {"color": "tab:blue", "linewidth": 2, "marker": "o", "markersize": 3}
+    axis.plot(places, means, **thick, label="mean over tasks")
     axis.axhline(0.0, color="grey", linewidth=0.5)
-    axis.margins(x=0.12, y=0.12)
-    _label_numbers(axis)
-    axis.set_title(f"{metric}: composed minus frozen", fontsize=9, **PLAIN)
+    axis.set_ylabel(f"{metric}, composed minus frozen", fontsize=8, **PLAIN)
+    axis.legend(fontsize=7)
+    _name_rules(axis, ranked)
 
 
-def _named_points(
-    ranked: Sequence[TradeOff], means: Sequence[float]
-) -> Iterator[tuple[str, tuple[int, float]]]:
-    """Names and places of the points; rules that keep the same share one."""
-    points = zip(ranked, means, strict=True)
-    for point, some in groupby(points, key=lambda pair: (_numbers(pair[0]), pair[1])):
-        yield ", ".join(each.rule for each, _ in some), point
+def _name_rules(axis: Any, ranked: Sequence[TradeOff]) -> None:
+    """Every rule below the axis, with the numbers that it keeps, such as 300 k."""
+    from matplotlib.ticker import EngFormatter
 
-
-def _label_numbers(axis: Any) -> None:
-    """Few and short marks below, such as 300 k."""
-    from matplotlib.ticker import EngFormatter, MaxNLocator
-
-    axis.xaxis.set_major_locator(MaxNLocator(5))
-    axis.xaxis.set_major_formatter(EngFormatter())
+    short = EngFormatter(places=0)
+    names = [f"{each.rule}: {short(_numbers(each))}" for each in ranked]
+    axis.set_xticks(range(len(ranked)), names, rotation=60, ha="right", rotation_mode="anchor")
     axis.tick_params(which="both", labelsize=7)
-    axis.set_xlabel("numbers in the kept adapters", fontsize=8)
+    axis.set_xlabel("rule: numbers in the adapters that it keeps", fontsize=8)
 
 
 def _draw_latency(axis: Any, ranked: Sequence[TradeOff]) -> None:
     from matplotlib.ticker import StrMethodFormatter
 
-    numbers = list(map(_numbers, ranked))
     for size in ranked[0].latency:
         times = [each.latency[size] for each in ranked]
-        axis.plot(numbers, times, marker="o", markersize=3, label=f"batch {size}")
+        axis.plot(range(len(ranked)), times, marker="o", markersize=3, label=f"batch {size}")
     axis.set_yscale("log")
-    for written in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
-        written(StrMethodFormatter("{x:g}"))
-    _label_numbers(axis)
-    axis.set_title("milliseconds a run, adapters form", fontsize=9)
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    least, most = axis.get_ylim()
+    axis.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}") if most < 10 * least else "")
+    axis.set_ylabel("milliseconds a run, adapters form", fontsize=8)
     axis.legend(fontsize=7)
+    _name_rules(axis, ranked)
