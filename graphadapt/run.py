@@ -43,19 +43,12 @@ from graphadapt.readout.scaling import TargetScaling
 from graphadapt.relation.build import build_relation
 from graphadapt.relation.matrix import Relation
 from graphadapt.routing.composition import uniform_composition
-from graphadapt.trainer.checkpoint import load_state
 from graphadapt.trainer.distributed import Workers
 from graphadapt.trainer.feed import Feed
 from graphadapt.trainer.fine_tuning import FineTuning
 from graphadapt.trainer.loop import Trainer
 from graphadapt.trainer.precision import resolve_device, resolve_precision
-from graphadapt.trainer.run_folder import (
-    FINE_TUNING,
-    LAST,
-    RunKind,
-    check_new_folder,
-    check_same_data,
-)
+from graphadapt.trainer.run_folder import FINE_TUNING, LAST, RunKind, check_new_folder
 from graphadapt.trainer.start_weights import start_backbone, whole_weights_path
 from graphadapt.trainer.training_run import TrainingRun
 
@@ -198,9 +191,7 @@ class Run(TrainingRun[RunConfig]):
             CheckpointError: if the run was trained on others, which lay in the same place.
         """
         dataset = _open_dataset(self.config)
-        if (self.folder / LAST).exists():
-            state = load_state(self.folder / LAST)
-            check_same_data(self.folder, state, self._digest_of(dataset))
+        self._check_trained_on(self._digest_of(dataset))
         return dataset
 
     @property

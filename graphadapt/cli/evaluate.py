@@ -100,10 +100,25 @@ def evaluate(
 
 
 def _check_place(path: Path) -> None:
-    """Say before minutes of work that the result could not be written."""
+    """Say before minutes of work that the result could not be written, or over what."""
+    if path.exists() and not _is_replaceable(path):
+        raise ConfigError(
+            f"{path} exists and is not a result of `graphadapt evaluate`; choose another file"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(path.parent, os.W_OK):
         raise ConfigError(f"{path} cannot be written: {path.parent} is read-only for this user")
+
+
+def _is_replaceable(path: Path) -> bool:
+    """Whether a file holds an earlier result, or nothing."""
+    if not path.is_file():
+        return False
+    try:
+        held = json.loads(path.read_text("utf-8") or "null")
+    except ValueError:
+        return False
+    return held is None or (isinstance(held, dict) and {"run", "part", "everything"} <= held.keys())
 
 
 def _write(path: Path, result: dict[str, Any]) -> None:

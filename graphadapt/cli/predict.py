@@ -4,10 +4,11 @@ The rows of the table stream through: while some are answered, the next are read
 are written, and only a few parts of the table are in memory at a time.
 """
 
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,8 @@ def predict(
 
     if as_json and output is not None:
         raise ConfigError(f"--json is for standard output; {output} is written as its ending says")
+    if output is not None:
+        _check_apart(source, output)
     predictor = _opened(bundle, **settings)
     for remark in predictor.remarks:
         note(remark)
@@ -101,6 +104,19 @@ def predict(
             progress.update(len(table), f"{failed} failed" if failed else "")
     if failed:
         click.echo(f"{failed} of {rows} rows could not be answered", err=True)
+
+
+def _check_apart(source: str, output: Path) -> None:
+    """Refuse to put the answers where the table is that they are of, by whatever name."""
+    same = False
+    with suppress(OSError):  # one of the two is no file, or not there yet
+        same = os.path.samefile(sys.stdin.fileno() if source == "-" else source, output)
+    if same:
+        table = "standard input" if source == "-" else source
+        raise ConfigError(
+            f"{output} is the same file as {table}, which the answers would replace; write them to "
+            "another file"
+        )
 
 
 def _opened(

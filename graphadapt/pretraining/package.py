@@ -6,7 +6,10 @@ Shapes: G molecules, F width of the graph embedding.
 import json
 import math
 import shlex
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import torch
@@ -34,7 +37,7 @@ NORM_STEPS: Final = 256
 def write_package(
     run: PretrainRun, path: Path, *, licence: str = "", overwrite: bool = False
 ) -> dict[str, Any]:
-    """Write a run's backbone and its card, and return the card.
+    """Write a run's backbone and its card, both or neither, and return the card.
 
     The chosen checkpoint's weights are changed in three ways, and the card's figures are of the
     result: rows of the atom and bond tables that were never trained become zero, running statistics
@@ -52,6 +55,7 @@ def write_package(
 
     Raises:
         CheckpointError: if the run is not finished or has come to nothing, or a file is in the way.
+        OSError: naming the file that the system would not write.
     """
     check_place(path, overwrite=overwrite)
     if not run.is_finished:
@@ -74,7 +78,6 @@ def write_package(
             "lower trainer.learning_rate"
         )
     data = data_section(run, drawn)
-    save_tensors(path, _stored(backbone), {PACKAGE_MARK: architecture(run.config.backbone)})
     card = {
         "format": CARD_FORMAT,
         "backbone": architecture(run.config.backbone),
@@ -86,10 +89,8 @@ def write_package(
         "figures": {"held_out_score": figures.score, **figures.mean},
         "vocabulary": trained.to_dict(),
         "rounding": moved,
-        "weights": _weights_section(path, backbone),
     }
-    write_text(card_path(path), json.dumps(card, indent=1, ensure_ascii=False) + "\n")
-    return card
+    return _write_both(path, backbone, card, overwrite=overwrite)
 
 
 def check_place(path: Path, *, overwrite: bool = False) -> None:
@@ -105,6 +106,40 @@ def check_place(path: Path, *, overwrite: bool = False) -> None:
             raise CheckpointError(f"{place} is a folder; choose another name for the package")
         if place.exists() and not overwrite:
             raise CheckpointError(f"{place} exists already; choose another place or use --force")
+
+
+def _write_both(
+    path: Path, backbone: nn.Module, card: dict[str, Any], *, overwrite: bool
+) -> dict[str, Any]:
+    """Write weights and card beside their places, then move both; returns the whole card."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _errors_name(path):
+        beside = TemporaryDirectory(prefix=f".{path.stem}.", dir=path.parent)
+    with beside as folder:
+        fresh = Path(folder) / path.name
+        with _errors_name(path):
+            save_tensors(fresh, _stored(backbone), {PACKAGE_MARK: card["backbone"]})
+        whole = {**card, "weights": _weights_section(fresh, backbone)}
+        with _errors_name(card_path(path)):
+            write_text(card_path(fresh), json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+        check_place(path, overwrite=overwrite)  # training and scoring may have taken hours
+        with ExitStack() as undo:
+            if not path.exists():
+                undo.callback(path.unlink, missing_ok=True)
+            for new, place in ((fresh, path), (card_path(fresh), card_path(path))):
+                with _errors_name(place):
+                    new.replace(place)
+            undo.pop_all()
+    return whole
+
+
+@contextmanager
+def _errors_name(path: Path) -> Iterator[None]:
+    """What the system says of a file elsewhere, or of none, is said of the one that was meant."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _steps(run: PretrainRun) -> int:

@@ -28,7 +28,8 @@ MOST_NAMES = 80
 MOST_NUMBERS = 32
 """Adapters above which columns carry no number."""
 
-FORMATS = (".pdf", ".png", ".svg")
+FORMATS = {".pdf": b"%PDF", ".png": b"\x89PNG", ".svg": b"<svg"}
+"""What stands near the beginning of a picture, by its ending."""
 
 PLAIN = {"parse_math": False}
 """A dollar sign in a name is a dollar sign."""
@@ -70,7 +71,7 @@ def draw_run(
         title: of the whole.
 
     Raises:
-        ConfigError: if the path has another ending.
+        ConfigError: if the path has another ending, or is a file that is no such picture.
         DependencyError: if matplotlib is missing.
     """
     figure_of = figure_class(path)
@@ -123,11 +124,14 @@ def figure_class(path: Path) -> Any:
     """Matplotlib's figure, for a picture that can be written to the path.
 
     Raises:
-        ConfigError: if the path has another ending.
+        ConfigError: if the path has another ending, or is a file that is no such picture.
         DependencyError: if matplotlib is missing.
     """
-    if path.suffix.lower() not in FORMATS:
+    ending = path.suffix.lower()
+    if ending not in FORMATS:
         raise ConfigError(f"{path} is no picture that can be drawn; end it in {', '.join(FORMATS)}")
+    if path.exists() and not _is_replaceable(path, FORMATS[ending]):
+        raise ConfigError(f"{path} exists and is not a {ending} picture; choose another file")
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -135,6 +139,15 @@ def figure_class(path: Path) -> Any:
             "a picture needs matplotlib; pip install 'graphadapt[train]'"
         ) from None
     return Figure
+
+
+def _is_replaceable(path: Path, mark: bytes) -> bool:
+    """Whether a file is a picture with this mark, or empty."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(1024)
+    return not head or mark in head
 
 
 def _squares(

@@ -18,7 +18,14 @@ from graphadapt.trainer.distributed import Workers
 from graphadapt.trainer.learner import Learner
 from graphadapt.trainer.loop import Trainer, TrainerState
 from graphadapt.trainer.precision import resolve_device, resolve_precision
-from graphadapt.trainer.run_folder import LAST, SETTINGS, RunKind, checkpoint_path, read_table
+from graphadapt.trainer.run_folder import (
+    LAST,
+    SETTINGS,
+    RunKind,
+    check_same_data,
+    checkpoint_path,
+    read_table,
+)
 from graphadapt.trainer.start_weights import model_tensors
 from graphadapt.trainer.threads import use_threads
 from graphadapt.training_config import TrainingSettings
@@ -172,6 +179,12 @@ class TrainingRun(ABC, Generic[SettingsT]):
         device = resolve_device(config.trainer.device)
         precision = workers.agree(resolve_precision(config.trainer.precision, device))
         return cls._with_whole_paths(config).with_settings({"trainer.precision": precision})
+
+    def _check_trained_on(self, data: str) -> None:
+        """Refuse data with this mark if the run was trained on other."""
+        path = self.folder / LAST
+        if path.exists():
+            check_same_data(self.folder, load_state(path), data)
 
     def _load(self, which: str) -> None:
         """Give the model the weights of the ``best`` or ``last`` checkpoint."""

@@ -4,12 +4,9 @@ import json
 
 import pytest
 
-GPU = {"part": "setup", "device": "cuda", "batch": 512}
-
 
 @pytest.fixture
-def page(monkeypatch, repository):
-    monkeypatch.syspath_prepend(repository / "benchmarks")
+def page():
     from results_page import page
 
     return page
@@ -330,74 +327,6 @@ def test_starts_are_compared_in_settings_that_they_share(page, save):
 def test_results_that_no_section_reads_stop_the_page(page, save):
     with pytest.raises(SystemExit, match=r"reads mystery\.json"):
         page(save("mystery", []))
-
-
-def test_what_was_not_timed_on_a_gpu_counts_for_nothing_there(page, save):
-    ours = "graphadapt, adapters everywhere"
-    faster = {"ours": ours, "times": 12.0, "times_low": 11.0, "times_high": 13.0}
-    example = "PyTorch Geometric, as OGB's example"
-    epoch = {"precision": "bfloat16", "molecules": 350_343, "sizes": "ogbg-molpcba", "epochs": 1}
-    rows = [
-        GPU,
-        {"epoch_of": ours, **epoch, "epoch_s": 2.0, "reserved_gb": 9.0},
-        {"epoch_of": example, **epoch, "molecules": 350_208, "epoch_s": 21.0},
-        {**faster, "peer": example},
-        {**faster, "peer": "PyTorch Geometric, tuned, float32"},
-        {**faster, "peer": "PyTorch Geometric, tuned, bfloat16", "times": 2.0},
-    ]
-    for other in ({"device": "cpu"}, {"batch": 8}):
-        text = page(save("gpu_suite", [{**GPU, **other}, *rows[1:]]))
-        assert verdict(text, "at most 3 s") == "not yet measured"
-    text = page(save("gpu_suite", rows))
-    assert verdict(text, "at most 3 s") == "reached"
-    assert verdict(text, "at most 8 GB") == "missed"
-    assert verdict(text, "OGB's example") == "reached"
-    assert verdict(text, "at its best") == "missed"
-    assert verdict(text, "every kernel") == "not yet measured"
-    assert "10.5, 100% of its epoch timed" in text
-    text = page(save("gpu_suite", rows[:-1]))
-    assert verdict(text, "at its best") == "not yet measured"
-
-
-@pytest.mark.parametrize(("times", "said"), [(1.1, "reached"), (0.9, "missed")])
-def test_capture_is_held_against_the_compiler_where_steps_were_replayed(page, save, times, said):
-    ours = "graphadapt, adapters everywhere"
-    ratio = {"times": times, "times_low": 0.8, "times_high": 1.2}
-    beside = {"ours": f"{ours}, captured", "peer": f"{ours}, compiled", **ratio}
-    both = {**beside, "peer": f"{ours}, compiled, captured", "times": 2.0}
-    replays = {"recorded_of": f"{ours}, captured", "replays": 40}
-    for rows in ([beside], [both, replays], [beside, {**replays, "replays": 0}]):
-        text = page(save("gpu_suite", [GPU, *rows]))
-        assert verdict(text, "a captured step") == "not yet measured"
-    assert verdict(page(save("gpu_suite", [GPU, beside, both, replays])), "a captured") == said
-
-
-def test_kernels_count_when_all_of_them_were_held_against_the_reference(page, save):
-    kernels = [{"part": "kernels", "kernel": "sum", "kernels": by} for by in ("tensor", "triton")]
-    rows = [
-        {**row, "precision": "float32", "error": 1e-7, "allowed": 1e-6, "holds": True}
-        | {"seconds": 1e-3, "bytes_per_s": 1e9}
-        for row in kernels
-    ]
-    replay = {"part": "replay", "replayed": "losses", "steps": 9, "replays": 9, "shapes": 1}
-    replay |= {"error": 1e-6, "allowed": 5e-3, "holds": True, "obstacle": ""}
-    failed = {"part": "kernels", "failed": "RuntimeError: out of luck"}
-    for found in ([*rows], [rows[0], replay], [*rows, replay, failed]):
-        text = page(save("gpu_suite", [GPU, *found]))
-        assert verdict(text, "every kernel") == "not yet measured"
-    assert verdict(page(save("gpu_suite", [GPU, *rows, replay])), "every kernel") == "reached"
-    wrong = {**rows[1], "holds": False, "worst": "gradient"}
-    text = page(save("gpu_suite", [GPU, rows[0], wrong, replay]))
-    assert verdict(text, "every kernel") == "missed"
-
-
-@pytest.mark.parametrize("other", [{"molecules": 9}, {"sizes": "moleculeace"}])
-def test_an_epoch_of_other_molecules_counts_for_nothing(page, save, other):
-    epoch = {"epoch_of": "graphadapt, adapters everywhere", "precision": "bfloat16", "epochs": 1}
-    epoch |= {"molecules": 350_343, "sizes": "ogbg-molpcba", "epoch_s": 2.0, "reserved_gb": 1.0}
-    for row, said in ((epoch, "reached"), ({**epoch, **other}, "not yet measured")):
-        text = page(save("gpu_suite", [GPU, row]))
-        assert verdict(text, "at most 3 s") == said
 
 
 @pytest.mark.parametrize(("share", "said"), [(0.91, "reached"), (0.8, "missed")])

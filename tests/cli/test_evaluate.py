@@ -141,6 +141,36 @@ def test_what_cannot_be_done_is_said_before_the_work(tiny_run, tmp_path, monkeyp
     assert "has no adapters, so there is no allocation" in evaluate(tiny_run, "--awa").stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "held"),
+    [
+        ("victim.csv", b"smiles,label\nCCO,1\n"),
+        ("numbers.json", b"[1, 2]"),
+        ("config.json", b'{"data": {"store": "s"}}'),
+        ("table.parquet", b"PAR1\xff\xfe"),
+    ],
+)
+def test_a_file_that_is_no_result_is_not_replaced(tiny_run, tmp_path, monkeypatch, name, held):
+    monkeypatch.setattr(Run, "open", lambda *_: pytest.fail("the run was opened"))
+    (tmp_path / name).write_bytes(held)
+    result = evaluate(tiny_run, "-o", tmp_path / name)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"Error: {tmp_path / name} exists and is not a result of `graphadapt evaluate`; choose "
+        "another file\n"
+    )
+    assert (tmp_path / name).read_bytes() == held
+
+
+def test_an_earlier_result_or_an_empty_file_is_replaced(tiny_run, tmp_path):
+    path = tmp_path / "scores.json"
+    path.touch()
+    assert evaluate(tiny_run, "--part", "valid", "-o", path).exit_code == 0
+    assert json.loads(path.read_text("utf-8"))["part"] == "valid"
+    assert evaluate(tiny_run, "-o", path).exit_code == 0
+    assert json.loads(path.read_text("utf-8"))["part"] == "test"
+
+
 def test_a_run_that_is_not_finished_says_so(tiny_run, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(tiny_run, folder)

@@ -66,6 +66,23 @@ def test_the_picture_is_drawn(tiny_run, tmp_path):
     assert result.stderr == f"Drew {tmp_path / 'run.png'}\n"
 
 
+@pytest.mark.parametrize("ending", ["pdf", "png", "svg"])
+def test_only_a_picture_of_the_kind_is_replaced(tiny_run, tmp_path, ending):
+    path = tmp_path / f"run.{ending}"
+    path.write_text("smiles,label\nCCO,1\n")
+    result = inspect(tiny_run, "--plot", path)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"Error: {path} exists and is not a .{ending} picture; choose another file\n"
+    )
+    assert path.read_text() == "smiles,label\nCCO,1\n"
+    path.write_bytes(b"")
+    for _ in range(2):
+        result = inspect(tiny_run, "--plot", path)
+        assert result.exit_code == 0, result.output
+    assert path.stat().st_size > 1000
+
+
 def test_a_store_is_shown_with_its_cells(tiny_store):
     result = inspect(tiny_store)
     assert result.exit_code == 0, result.output

@@ -125,6 +125,57 @@ def test_output_goes_to_a_file(bundle, tmp_path):
     assert rows_of((tmp_path / "out.csv").read_text())[0]["atoms"] == "3.0"
 
 
+@pytest.mark.parametrize("way", ["its name", "another way", "a link", "a hard link", "a link in"])
+def test_answers_never_replace_the_table_that_they_are_of(bundle, tmp_path, monkeypatch, way):
+    def refuse(*_, **__):
+        raise AssertionError("the bundle was opened")
+
+    table, link = tmp_path / "in.csv", tmp_path / "link.csv"
+    table.write_text(CSV)
+    source, output = table, link
+    if way == "its name":
+        output = table
+    elif way == "another way":
+        output = tmp_path / "bundle" / ".." / "in.csv"
+    elif way == "a hard link":
+        link.hardlink_to(table)
+    else:
+        link.symlink_to(table)
+    if way == "a link in":
+        source, output = link, table
+    monkeypatch.setattr("graphadapt.cli.predict._opened", refuse)
+    result = predict(bundle, source, "-o", output)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"Error: {output} is the same file as {source}, which the answers would replace; write "
+        "them to another file\n"
+    )
+    assert table.read_text() == CSV
+
+
+def test_answers_never_replace_what_standard_input_reads(bundle, tmp_path):
+    table = tmp_path / "in.csv"
+    table.write_text(CSV)
+    with table.open() as stream:
+        result = subprocess.run(
+            [sys.executable, "-m", "graphadapt", "predict", bundle, "-o", table],
+            stdin=stream,
+            capture_output=True,
+            text=True,
+        )
+    assert result.returncode == 1
+    assert f"{table} is the same file as standard input" in result.stderr
+    assert table.read_text() == CSV
+
+
+def test_earlier_answers_are_replaced(bundle, tmp_path):
+    (tmp_path / "in.csv").write_text(CSV)
+    for _ in range(2):
+        result = predict(bundle, tmp_path / "in.csv", "-o", tmp_path / "out.csv")
+        assert result.exit_code == 0, result.output
+    assert rows_of((tmp_path / "out.csv").read_text())[0]["atoms"] == "3.0"
+
+
 def test_parquet_is_read_and_written(bundle, tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")

@@ -1,6 +1,9 @@
 """The file that ships a backbone, and the card that says what it is."""
 
+import errno
 import json
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +12,7 @@ from graphadapt.backbone.factory import build_backbone
 from graphadapt.backbone.package import card_path, file_digest
 from graphadapt.config import BackboneConfig, RunConfig
 from graphadapt.errors import CheckpointError
+from graphadapt.pretraining import package as packaging
 from graphadapt.pretraining.package import write_package
 from graphadapt.pretraining.run import PretrainRun
 from graphadapt.run import Run
@@ -132,6 +136,50 @@ def test_an_unfinished_run_or_a_taken_place_is_refused(settings, pretrained, pac
         CheckpointError, match="exists already; choose another place or use --force"
     ):
         write_package(run, package)
+
+
+@pytest.mark.parametrize("refused", ["new.safetensors", "new.json"])
+@pytest.mark.parametrize("at", ["writing", "moving"])
+def test_weights_and_card_are_written_both_or_neither(
+    pretrained, tmp_path, monkeypatch, refused, at
+):
+    """The system says that the disk is full without a name, or names a file that nobody knows."""
+    path, move = tmp_path / "new.safetensors", Path.replace
+
+    def failing(write):
+        def written(place, *contents):
+            if place.name == refused:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            write(place, *contents)
+
+        return written
+
+    def moved(old, place):
+        if place == tmp_path / refused:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(old))
+        return move(old, place)
+
+    if at == "moving":
+        monkeypatch.setattr(Path, "replace", moved)
+    else:
+        monkeypatch.setattr(packaging, "save_tensors", failing(packaging.save_tensors))
+        monkeypatch.setattr(packaging, "write_text", failing(packaging.write_text))
+    with pytest.raises(OSError, match=refused) as caught:
+        write_package(PretrainRun.open(pretrained), path)
+    assert caught.value.filename == str(tmp_path / refused)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    write_package(PretrainRun.open(pretrained), path)
+    assert {item.name for item in tmp_path.iterdir()} == {"new.safetensors", "new.json"}
+
+
+def test_a_folder_that_comes_to_be_in_the_way_leaves_nothing(pretrained, tmp_path):
+    run = PretrainRun.open(pretrained)
+    scored = run.evaluate
+    run.evaluate = lambda: ((tmp_path / "new.json").mkdir(), scored())[1]
+    with pytest.raises(CheckpointError, match=r"new\.json is a folder; choose another name"):
+        write_package(run, tmp_path / "new.safetensors")
+    assert [item.name for item in tmp_path.iterdir()] == ["new.json"]
 
 
 def test_the_reference_network_fits_eight_megabytes(tmp_path):

@@ -108,7 +108,8 @@ def test_names_are_not_read_as_formulas(tmp_path):
 
 def test_a_picture_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
     path = tmp_path / "r.png"
-    path.write_bytes(b"old")
+    old = b"\x89PNG, old"
+    path.write_bytes(old)
 
     def fail(_, place, **settings):
         place.write_bytes(b"half")
@@ -117,7 +118,7 @@ def test_a_picture_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", fail)
     with pytest.raises(OSError, match="no space left"):
         draw_run(path, {"prior": relation(blocks([[0, 1]]))}, {}, "a run")
-    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("r.png", b"old")]
+    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("r.png", old)]
 
 
 @pytest.mark.parametrize("ending", ["svg", "pdf"])
