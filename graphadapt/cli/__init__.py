@@ -7,6 +7,7 @@ progress to standard error.
 import errno
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,8 +63,12 @@ class _LazyGroup(click.Group):
             return super().make_context(*given, **more)
 
     def invoke(self, context: click.Context) -> Any:
-        with _one_line():
-            return super().invoke(context)
+        try:
+            with _one_line():
+                return super().invoke(context)
+        except KeyboardInterrupt:  # a second one would find Python half torn down
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            raise
 
 
 @contextmanager

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Final, TypeVar
+from multiprocessing.context import SpawnContext, SpawnProcess
+from time import monotonic
+from typing import Any, Final, TypeVar
 
 from graphadapt.errors import ConfigError
 from graphadapt.molecules.core_quota import core_quota
@@ -22,6 +24,9 @@ Result = TypeVar("Result")
 
 _JOBS_IN_FLIGHT: Final = 4
 """Per process: enough to keep it busy while the caller uses the results."""
+
+_SECONDS_TO_FINISH: Final = 5.0
+"""What begun jobs get at the end, before their processes are terminated."""
 
 
 def available_cores() -> int:
@@ -39,7 +44,8 @@ def process_map(
 
     One process is the calling one. Several are started afresh (``spawn``), so a script then needs
     its ``if __name__ == "__main__":`` guard. Ctrl-C reaches the caller alone; no worker outlives
-    the iterator or the caller, even if the caller is killed.
+    the iterator or the caller, even if the caller is killed. An iterator that ends early gives
+    begun jobs 5 seconds to finish, and a Ctrl-C meanwhile changes nothing.
 
     Args:
         function: from the top level of a module, because workers import it.
@@ -63,9 +69,9 @@ def process_map(
 def _over_processes(
     function: Callable[[Job], Result], jobs: Iterable[Job], processes: int
 ) -> Iterator[Result]:
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker)
+    pool = ProcessPoolExecutor(processes, mp_context=_Context(), initializer=_start_worker)
     waiting: deque[Future[Result]] = deque()
+    ends_early = True
     try:
         for job in jobs:
             with _interrupts_held():
@@ -74,13 +80,40 @@ def _over_processes(
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+        ends_early = False
     except BrokenProcessPool as error:
         raise ConfigError(
             f"one of processes={processes} died: killed from outside, or the calling script lacks "
             'its `if __name__ == "__main__":` guard; processes=1 needs neither'
         ) from error
     finally:
-        pool.shutdown(cancel_futures=True)
+        with _interrupts_put_off(forget=ends_early):
+            _end(pool)
+
+
+class _Worker(SpawnProcess):
+    """Terminated when Python leaves, which would else wait for it, for ever if nobody tells it."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more, daemon=True)
+
+
+class _Context(SpawnContext):
+    Process = _Worker
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """Wait for the jobs that have begun, but not for long."""
+    workers = [*pool._processes.values()]
+    manager = vars(pool)["_executor_manager_thread"]  # shutdown itself would wait without limit
+    pool.shutdown(wait=False, cancel_futures=True)
+    until = monotonic() + _SECONDS_TO_FINISH
+    for worker in workers:
+        worker.join(max(0.0, until - monotonic()))
+    for worker in workers:
+        worker.terminate()
+    if manager is not None:
+        manager.join()
 
 
 @contextmanager
@@ -102,8 +135,12 @@ def _interrupts_held() -> Iterator[None]:
 
 
 @contextmanager
-def _interrupts_put_off() -> Iterator[None]:
-    """Where another thread took the signal, its handler runs in the main one once this is over."""
+def _interrupts_put_off(*, forget: bool = False) -> Iterator[None]:
+    """Where another thread took the signal, its handler runs in the main one once this is over.
+
+    Args:
+        forget: it never runs, because the caller is leaving already.
+    """
     handler = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(handler):
         yield
@@ -114,7 +151,7 @@ def _interrupts_put_off() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, handler)
-        if asked:
+        if asked and not forget:
             signal.raise_signal(signal.SIGINT)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -76,11 +77,11 @@ def is_alive(pid):
         return False
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupt_or_a_kill_ends_every_process_quietly(number, tmp_path):
-    script = tmp_path / "endless.py"
-    script.write_text(ENDLESS, encoding="utf-8")
+@contextmanager
+def started(text, folder):
+    """Run a script in a group of its own, and leave no process of it."""
+    script = folder / "endless.py"
+    script.write_text(text, encoding="utf-8")
     running = subprocess.Popen(
         [sys.executable, script],
         stdout=subprocess.PIPE,
@@ -91,19 +92,120 @@ def test_an_interrupt_or_a_kill_ends_every_process_quietly(number, tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     with running:
+        try:
+            yield running
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+
+
+def workers_left(workers):
+    """Those that still run after a while."""
+    until = time.monotonic() + 30
+    while any(map(is_alive, workers)) and time.monotonic() < until:
+        time.sleep(0.05)
+    return [pid for pid in workers if is_alive(pid)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupt_or_a_kill_ends_every_process_quietly(number, tmp_path):
+    with started(ENDLESS, tmp_path) as running:
         workers = [int(pid) for pid in running.stdout.readline().split()]
         if number == signal.SIGINT:  # a terminal's Ctrl-C reaches the whole group
             os.killpg(running.pid, number)
         else:
             running.kill()
         assert running.wait(timeout=30) != 0
-        until = time.monotonic() + 30
-        while any(map(is_alive, workers)) and time.monotonic() < until:
-            time.sleep(0.05)
+        assert len(workers) == 2
+        assert workers_left(workers) == []
         errors = running.stderr.read()
-    assert len(workers) == 2
-    assert not any(map(is_alive, workers))
     assert errors.count("Traceback") == (1 if number == signal.SIGINT else 0), errors
+
+
+SLOW = """
+import itertools, multiprocessing, time
+from graphadapt.molecules import process_map
+
+if __name__ == "__main__":
+    process_map._SECONDS_TO_FINISH = 3.0
+    for _ in process_map.process_map(time.sleep, itertools.chain([0], itertools.repeat({job})), 2):
+        print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("job", [0.7, 1000])
+@pytest.mark.parametrize("gaps", [(), (0.01,), (0.2,), (0.01, 0.1, 0.3)])
+def test_more_interrupts_end_no_other_way_than_one_does(gaps, job, tmp_path):
+    with started(SLOW.format(job=job), tmp_path) as running:
+        workers = [int(pid) for pid in running.stdout.readline().split()]
+        time.sleep(0.2)
+        os.killpg(running.pid, signal.SIGINT)
+        for gap in gaps:
+            time.sleep(gap)
+            os.killpg(running.pid, signal.SIGINT)
+        assert running.wait(timeout=20) == -signal.SIGINT
+        assert len(workers) == 2
+        assert workers_left(workers) == []
+        errors = running.stderr.read()
+    assert errors.count("Traceback") == 1, errors
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+
+
+HELD = """
+import itertools, multiprocessing, time
+from graphadapt.molecules.process_map import process_map
+
+if __name__ == "__main__":
+    results = process_map(time.sleep, itertools.chain([0], itertools.repeat(1000)), 2)
+    next(results)
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    time.sleep(1000)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_interrupts_end_a_process_that_still_holds_the_iterator(tmp_path):
+    with started(HELD, tmp_path) as running:
+        workers = [int(pid) for pid in running.stdout.readline().split()]
+        for _ in range(2):
+            os.killpg(running.pid, signal.SIGINT)
+            time.sleep(0.5)
+        assert running.wait(timeout=20) == -signal.SIGINT
+        assert len(workers) == 2
+        assert workers_left(workers) == []
+
+
+COMMAND = """
+import itertools, multiprocessing, time
+import click
+from graphadapt import cli
+from graphadapt.molecules.process_map import process_map
+
+@click.command()
+def doctor():
+    for _ in process_map(time.sleep, itertools.chain([0], itertools.repeat(0.3)), 2):
+        print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+
+if __name__ == "__main__":
+    cli.main.get_command = lambda context, name: doctor
+    cli.main(["doctor"])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_interrupts_up_to_the_very_end_leave_a_command_its_exit_status(tmp_path):
+    with started(COMMAND, tmp_path) as running:
+        workers = [int(pid) for pid in running.stdout.readline().split()]
+        until = time.monotonic() + 20
+        while running.poll() is None and time.monotonic() < until:
+            os.killpg(running.pid, signal.SIGINT)
+            time.sleep(0.01)
+        assert running.returncode == 1
+        assert len(workers) == 2
+        assert workers_left(workers) == []
+        assert running.stderr.read().strip() == "Aborted!"
 
 
 @pytest.mark.parametrize("processes", [0, -1])
