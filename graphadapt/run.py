@@ -118,7 +118,7 @@ class Run(TrainingRun[RunConfig]):
         if own_backbone is None:
             _start_backbone(model, config)
         run = cls(folder, config, inputs, relations, model)
-        run.__dict__["dataset"] = dataset
+        run.__dict__["_named_dataset"] = dataset
         if workers.is_first:
             for name, relation in relations.items():
                 relation.save(folder / RELATIONS / name)
@@ -190,14 +190,14 @@ class Run(TrainingRun[RunConfig]):
         Raises:
             CheckpointError: if the run was trained on others, which lay in the same place.
         """
-        dataset = _open_dataset(self.config)
-        self._check_trained_on(self._digest_of(dataset))
-        return dataset
+        self._check_trained_on(self.data_digest)
+        return self._named_dataset
 
-    @property
+    @cached_property
     def data_digest(self) -> str:
         """What tells the store from one that was prepared otherwise."""
-        return self._digest_of(self.dataset)
+        kinds = [block.kind for block in self.inputs.blocks]
+        return store_digest(self._named_dataset.store, kinds)
 
     @cached_property
     def feed(self) -> Feed:
@@ -269,8 +269,10 @@ class Run(TrainingRun[RunConfig]):
         self.feed.remember_what_stays(self.model, limit, shown=trainer.shown)
         return trainer
 
-    def _digest_of(self, dataset: Dataset) -> str:
-        return store_digest(dataset.store, [block.kind for block in self.inputs.blocks])
+    @cached_property
+    def _named_dataset(self) -> Dataset:
+        """What lies where the settings say, whether or not the run was trained on it."""
+        return _open_dataset(self.config)
 
     @property
     def _model_origin(self) -> str:

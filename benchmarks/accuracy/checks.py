@@ -8,7 +8,9 @@ from ogb_base import PUBLISHED, TRAINER
 from prior_ablation import variants
 
 __all__ = [
+    "ENOUGH_SECONDS",
     "GRAPH_ONLY",
+    "PUBLISHED_DEEP",
     "WITH_COUNTS",
     "moleculeace",
     "ogb_base",
@@ -18,6 +20,12 @@ __all__ = [
 ]
 
 WITH_COUNTS, GRAPH_ONLY = "graphs and count fingerprints", "graphs alone"
+
+PUBLISHED_DEEP = 0.742
+"""Mean test RMSE of the best published deep model, which graphs alone are to stay below."""
+
+ENOUGH_SECONDS = 600
+"""What quickstart may take."""
 
 
 def reading(result: Results) -> str:
@@ -32,11 +40,11 @@ def quickstart(results: Sequence[Results]) -> list[Check]:
     for kind, limit in ((WITH_COUNTS, 0.700), (GRAPH_ONLY, 0.800)):
         scores = [means(row)["rmse"] for row in every_row(r for r in results if reading(r) == kind)]
         found.append(below(f"mean test RMSE below {limit:.3f} with {kind}", scores, limit))
-    asked = "at most 600 s on 2 CPU cores"
+    asked = f"at most {ENOUGH_SECONDS} s on 2 CPU cores"
     longest = max((row["seconds"] for row in rows), default=None)
     if longest is None:
         return [*found, Check(asked)]
-    return [*found, Check(asked, f"{longest:.0f} s", longest <= 600)]
+    return [*found, Check(asked, f"{longest:.0f} s", longest <= ENOUGH_SECONDS)]
 
 
 def moleculeace(results: Sequence[Results]) -> list[Check]:
@@ -51,9 +59,10 @@ def moleculeace(results: Sequence[Results]) -> list[Check]:
         found.append(check._replace(found=f"{check.found} against {limit:.4f}"))
     else:
         found.append(Check(peer))
-    alone = "mean test RMSE below 0.742 with graphs alone"
-    found.append(below(alone, scores["graph"], 0.742))
-    found.append(below(f"{alone}, adapters on it frozen", scores["full, graph only"], 0.742))
+    alone = f"mean test RMSE below {PUBLISHED_DEEP} with {GRAPH_ONLY}"
+    frozen = f"{alone}, adapters on it frozen"
+    found.append(below(alone, scores["graph"], PUBLISHED_DEEP))
+    found.append(below(frozen, scores["full, graph only"], PUBLISHED_DEEP))
     asked = "every run under 90 minutes"
     longest = max((row["seconds"] / 60 for row in rows), default=None)
     if longest is None:

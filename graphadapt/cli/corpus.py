@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["corpus"]
 
 
-ASKS = {"counts": "fingerprint", "descriptors": "descriptors"}
-"""Objective that asks for a block of features."""
-
-
 @click.command()
 @click.argument("sources", nargs=-1, required=True)
 @click.option(
@@ -61,6 +57,7 @@ def corpus(
     A source is a wheel of molsets (MOSES), a store, or whatever `graphadapt prepare` takes.
     Every molecule is taken once, and none that a source's own split validates or tests on.
     """
+    from graphadapt.pretraining.config import OBJECTIVE_BLOCKS
     from graphadapt.pretraining.structures import build_structures, read_structures
 
     blocks = _blocks(features)
@@ -81,7 +78,8 @@ def corpus(
         click.echo(f"{source['name']}: {source['molecules']:,} molecules, {counts}")
     stores = shlex.quote(f'corpus.stores=["{store}"]')
     held = {block.kind for block in blocks}
-    off = [f"--set objectives.{name}.weight=0" for kind, name in ASKS.items() if kind not in held]
+    idle = [name for name, kind in OBJECTIVE_BLOCKS.items() if kind not in held]
+    off = [f"--set objectives.{name}.weight=0" for name in idle]
     settings_text = " ".join([f"--set {stores}", *off])
     click.echo(f"Next: graphadapt pretrain gin-virtual-node -o RUN {settings_text}")
 

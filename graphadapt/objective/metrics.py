@@ -167,7 +167,7 @@ def _choose(
 def _spreads(labels_GT: Floats, scored_GT: NDArray[np.bool_]) -> Floats:
     """Standard deviation of every task's scored labels, ``(T,)``; 0 where all are alike."""
     columns = [label_G[cell_G] for label_G, cell_G in zip(labels_GT.T, scored_GT.T, strict=True)]
-    return np.array([found.std() if len(np.unique(found)) > 1 else 0.0 for found in columns])
+    return np.array([found.std() if found.size and np.ptp(found) else 0.0 for found in columns])
 
 
 def _check(predictions_GT: Floats, scored_GT: NDArray[np.bool_], tasks: Sequence[TaskInfo]) -> None:

@@ -8,6 +8,7 @@ from graphadapt.training_config import TrainerConfig, TrainingSettings
 from graphadapt.typed_tables import require
 
 __all__ = [
+    "OBJECTIVE_BLOCKS",
     "PRESETS",
     "AtomsConfig",
     "BondsConfig",
@@ -24,6 +25,9 @@ __all__ = [
 
 PRESETS: Final = "pretraining"
 """Folder of the presets that pretrain."""
+
+OBJECTIVE_BLOCKS: Final = {"descriptors": "descriptors", "fingerprint": "counts"}
+"""Feature block that an objective predicts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -21,16 +21,13 @@ from graphadapt.data.store import GraphStore, TaskInfo
 from graphadapt.errors import ConfigError, DataError
 from graphadapt.graphs.batch import GraphBatch, GraphTable
 from graphadapt.molecules.features import FeatureBlock
-from graphadapt.pretraining.config import PretrainConfig
+from graphadapt.pretraining.config import OBJECTIVE_BLOCKS, PretrainConfig
 from graphadapt.pretraining.sampler import CorpusSampler, held_out_rows
 
 __all__ = ["LABELS", "Corpus", "CorpusPart", "Molecules", "RowsByStore", "join_batches"]
 
 LABELS = "labels"
 """Name of the training labels among a batch's targets."""
-
-OBJECTIVE_BLOCKS = {"descriptors": "descriptors", "fingerprint": "counts"}
-"""Feature block that an objective predicts."""
 
 RowsByStore = Sequence[NDArray[np.int64]]
 """Rows of every store of a corpus, in the order of the stores."""

@@ -73,6 +73,7 @@ def test_captured_and_compiled_steps_are_timed_in_turns(arrays_file, run_bare, t
 def test_the_network_is_what_is_compiled_and_its_steps_are_the_same(
     tiny_store, tmp_path, monkeypatch
 ):
+    from gpu import compiled as compiled_steps
     from gpu.compiled import CAPTURED, COMPILED, training_of
     from gpu.plan import SuitePlan
 
@@ -83,7 +84,8 @@ def test_the_network_is_what_is_compiled_and_its_steps_are_the_same(
         return graph.forward
 
     # DGL's kernels, which the compiler cannot see into, are not those of a GPU
-    monkeypatch.setattr("graphadapt.graphs.message_passing.dgl_supports", lambda device: False)
+    settings = {**compiled_steps.ADAPTERS, "backbone.message_passing": "tensor"}
+    monkeypatch.setattr(compiled_steps, "ADAPTERS", settings)
     plan = replace(SuitePlan(device=torch.device("cpu")).smaller(), compiler=compiler)
     plan = replace(plan, precision="float32")
     losses = []

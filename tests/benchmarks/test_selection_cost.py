@@ -37,10 +37,7 @@ def rule(name, kept, rmse):
     return SimpleNamespace(rule=name, kept=kept, gap=SimpleNamespace(frozen={"rmse": rmse}))
 
 
-def test_half_is_the_rule_that_loses_least_among_those_that_keep_no_more_than_half(
-    monkeypatch, repository
-):
-    monkeypatch.syspath_prepend(repository / "benchmarks")
+def test_half_is_the_rule_that_loses_least_among_those_that_keep_no_more_than_half():
     best_half = importlib.import_module("selection_cost").best_half
     found = [rule("top_m=6", 6.0, 0.74), rule("mass=0.9", 5.7, 0.73), rule("mass=0.95", 6.2, 0.72)]
     assert best_half([*found, rule("all", 11.0, 0.71)], 12) == 1

@@ -54,8 +54,7 @@ def test_small_mode_times_one_and_many_beside_peers(run_benchmark, peers, tmp_pa
 
 
 @pytest.fixture
-def serving(monkeypatch, repository):
-    monkeypatch.syspath_prepend(repository / "benchmarks")
+def serving():
     return importlib.import_module("peers.serving")
 
 
